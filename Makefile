@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test slow check docs clean
+
+## make .venv with everything the tests and the demo need
+install: .venv/.done
+
+.venv/.done: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "misodice needs Python 3.11 or later")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[smax,mamujoco,tensorboard,plot,docs,dev]'
+	touch $@
+
+## train on the game-free engine from nothing
+demo: install
+	$(BIN)/misodice fit --config configs/smacv2_zerg.yaml
+
+test: install
+	$(BIN)/python -m pytest
+
+slow: install
+	$(BIN)/python -m pytest -m slow
+
+## lint, format, types, docs
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mkdocs build --strict --quiet
+
+docs: install
+	$(BIN)/mkdocs serve
+
+clean:
+	rm -rf .venv build site *.egg-info

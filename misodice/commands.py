@@ -1,0 +1,102 @@
+"""The subcommands that make and describe episodes files: collect, mix, info."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jsonargparse import auto_cli
+from rich.console import Console
+from rich.table import Table
+
+from misodice.data.collect import Source, collect, default_sources, mix
+from misodice.data.episodes import Episodes
+from misodice.envs import EnvConfig, resolve_engine
+from misodice.errors import MisodiceError
+
+
+def collect_command(output: str, env: EnvConfig, sources: list[Source] | None = None, seed: int = 0) -> None:
+    """Roll behaviour policies out into an episodes file.
+
+    Args:
+        output: file to write.
+        env: which environment.
+        sources: who acts, how often, under which name; null is the paper's 200 expert and 1000 poor episodes.
+        seed: of everything random.
+    """
+    collect(env, sources or default_sources(env, resolve_engine(env)), output, seed)
+
+
+def mix_command(inputs: list[str], output: str, seed: int = 0) -> None:
+    """Combine episodes files of one environment into one shuffled D_U.
+
+    Args:
+        inputs: files to combine.
+        output: file to write.
+        seed: of the shuffle.
+    """
+    mix(inputs, output, seed)
+
+
+def info_command(path: str, plot: str | None = None) -> None:
+    """Describe an episodes file, as the paper's Table 2 does.
+
+    Args:
+        path: the file.
+        plot: picture of the returns' histogram to write (.png).
+    """
+    episodes = Episodes.read(path)
+    console = Console()
+    env = episodes.header.env
+    table = Table(title=path)
+    for name in ("engine", "task", "trajectories", "samples", "agents", "state", "obs", "actions"):
+        table.add_column(name)
+    sizes = (episodes.n_episodes, episodes.n_transitions, episodes.n_agents, episodes.state.shape[1])
+    table.add_row(env["engine"], env["task"], *map(str, (*sizes, episodes.obs.shape[2], episodes.n_actions)))
+    console.print(table)
+    returns = Table("source", "episodes", "return", "length", "win rate")
+    source = np.full(episodes.n_episodes, "all") if episodes.source is None else episodes.source
+    for name in np.unique(source):
+        chosen = source == name
+        returns.add_row(
+            str(name),
+            str(chosen.sum()),
+            "–" if episodes.returns is None else _spread(episodes.returns[chosen]),
+            _spread(episodes.length[chosen]),
+            "–" if episodes.won is None else f"{episodes.won[chosen].mean():.2f}",
+        )
+    console.print(returns)
+    for what in ("obs_features", "state_features"):
+        names = getattr(episodes.header, what)
+        console.print(f"{what} ({len(names)}): {', '.join(names)}", soft_wrap=True, highlight=False)
+    if plot:
+        _histogram(episodes, source, path, plot)
+        console.print(f"written: {plot}")
+
+
+def _spread(values: np.ndarray) -> str:
+    return f"{values.mean():.2f} ± {values.std():.2f}"
+
+
+def _histogram(episodes: Episodes, source: np.ndarray, path: str, plot: str) -> None:
+    if episodes.returns is None:
+        raise MisodiceError(f"{path}: field 'episode/return' is missing, which --plot shows")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MisodiceError("--plot needs matplotlib: pip install 'misodice[plot]'") from error
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    names = list(np.unique(source))
+    axes.hist([episodes.returns[source == name] for name in names], bins=40, stacked=True, label=names)
+    axes.set(xlabel="return", ylabel="episodes", title=f"{episodes.header.env['task']}")
+    axes.legend()
+    figure.savefig(plot, dpi=150)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"collect": collect_command, "mix": mix_command, "info": info_command}
+
+
+def run_command(arguments: Sequence[str]) -> None:
+    """Run one of `COMMANDS` on its arguments."""
+    auto_cli(COMMANDS[arguments[0]], args=list(arguments[1:]), prog=f"misodice {arguments[0]}", as_positional=False)

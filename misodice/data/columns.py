@@ -1,0 +1,37 @@
+"""columns.h5: what each stage adds to the table of transitions, with the fingerprint of what made it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+
+def read_column(path: Path, name: str) -> np.ndarray:
+    """Column `name`, [T] or [T, n]."""
+    with h5py.File(path, "r") as file:
+        values: np.ndarray = file[name][:]
+    return values
+
+
+def column_fingerprint(path: Path, name: str) -> str | None:
+    """What made column `name`; None where there is none."""
+    if not path.is_file():
+        return None
+    with h5py.File(path, "r") as file:
+        return str(file[name].attrs["fingerprint"]) if name in file else None
+
+
+def write_column(path: Path, name: str, values: np.ndarray, fingerprint: str) -> None:
+    """Add or replace a column; a killed writer leaves the file as it was."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if path.is_file():
+        shutil.copyfile(path, temporary)
+    with h5py.File(temporary, "a") as file:
+        if name in file:
+            del file[name]
+        file.create_dataset(name, data=values).attrs["fingerprint"] = fingerprint
+    os.replace(temporary, path)

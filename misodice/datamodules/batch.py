@@ -1,0 +1,70 @@
+"""The batches the stages get; every shape is stated once, here.
+
+B transitions, n agents, O observation entries, S state entries, A actions (discrete) or action entries (continuous).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class Spec:
+    """What the networks must know of the data; plain numbers, kept in every checkpoint."""
+
+    n_agents: int
+    obs_dim: int
+    state_dim: int
+    n_actions: int
+    discrete: bool
+    obs_mean: list[float]
+    obs_std: list[float]
+    state_mean: list[float]
+    state_std: list[float]
+
+
+@dataclass
+class Step:
+    """What was seen and done: obs [B, n, O], state [B, S], actions [B, n] int64 or [B, n, A] float."""
+
+    obs: Tensor
+    state: Tensor
+    actions: Tensor
+
+
+@dataclass
+class DiscriminatorBatch:
+    """Transitions of D_E and, drawn apart, of D_U."""
+
+    expert: Step
+    union: Step
+
+
+@dataclass
+class ValueBatch:
+    """Transitions of D_U with successors, and initial states in their own sample.
+
+    obs and next_obs [B, n, O], state and next_state [B, S], last [B] (1 at an episode's end), log_ratio [B] or [B, n],
+    initial_obs [B, n, O], initial_state [B, S].
+    """
+
+    obs: Tensor
+    state: Tensor
+    next_obs: Tensor
+    next_state: Tensor
+    last: Tensor
+    log_ratio: Tensor
+    initial_obs: Tensor
+    initial_state: Tensor
+
+
+@dataclass
+class PolicyBatch:
+    """obs [B, n, O], actions [B, n] or [B, n, A], available_actions [B, n, A] bool or None, weight [B] or [B, n]."""
+
+    obs: Tensor
+    actions: Tensor
+    available_actions: Tensor | None
+    weight: Tensor

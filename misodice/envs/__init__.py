@@ -1,0 +1,64 @@
+"""Engines: which there are, and how one is made from the config's `env` block."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from misodice.envs.base import TeamEnv
+from misodice.errors import MisodiceError
+
+
+@dataclass
+class EnvConfig:
+    """Which environment.
+
+    Args:
+        engine: "smax" (game-free), "starcraft2", "mamujoco", or "auto": the game where it is installed, else smax.
+        task: SMACv2 task such as zerg_5_vs_5, SMAX scenario such as 5m_vs_6m, or MaMuJoCo scenario such as Hopper.
+        partition: of a MaMuJoCo body into agents, such as 3x1.
+        layout: of MaMuJoCo observations: "paper" is the full state and an id for every agent; null uses `agent_obsk`.
+        agent_obsk: how many neighbouring joints a MaMuJoCo agent sees, with layout null.
+    """
+
+    engine: Literal["auto", "smax", "starcraft2", "mamujoco"] = "auto"
+    task: str = "zerg_5_vs_5"
+    partition: str | None = None
+    layout: Literal["paper"] | None = "paper"
+    agent_obsk: int | None = None
+
+
+def resolve_engine(config: EnvConfig) -> Literal["smax", "starcraft2", "mamujoco"]:
+    """The engine that "auto" stands for on this machine."""
+    if config.engine != "auto":
+        return config.engine
+    game = Path(os.environ.get("SC2PATH", Path.home() / "StarCraftII"))
+    return "starcraft2" if game.is_dir() and importlib.util.find_spec("smacv2") else "smax"
+
+
+def make_env(config: EnvConfig, num_envs: int) -> TeamEnv:
+    """Make `num_envs` environments behind the one interface.
+
+    Raises:
+        MisodiceError: the task is unknown, or the engine is not installed.
+    """
+    engine = resolve_engine(config)
+    if engine == "starcraft2":
+        # Engines are imported late: each brings a heavy package that the others do not need.
+        raise MisodiceError(
+            "env.engine starcraft2: this version has no adapter for the game yet; choose --env.engine smax, "
+            "the game-free engine (pip install 'misodice[smax]')"
+        )
+    package, extra = {"smax": ("jaxmarl", "smax"), "mamujoco": ("gymnasium_robotics", "mamujoco")}[engine]
+    if importlib.util.find_spec(package) is None:
+        raise MisodiceError(f"env.engine {engine} needs {package}: pip install 'misodice[{extra}]'")
+    if engine == "smax":
+        from misodice.envs.smax import SmaxEnv
+
+        return SmaxEnv(config.task, num_envs)
+    from misodice.envs.mamujoco import MamujocoEnv
+
+    return MamujocoEnv(config.task, config.partition, config.layout, config.agent_obsk, num_envs)

@@ -1,0 +1,106 @@
+"""The one interface of all engines: Gymnasium's VectorEnv with a Dict observation.
+
+An observation is {"obs": float32 [N, n, O], "state": float32 [N, S]} and, with discrete actions,
+"available_actions": bool [N, n, A]. All N environments start together and nothing resets by itself
+(`AutoresetMode.DISABLED`): an environment that has ended stands still, with reward 0, until the next `reset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from misodice.data.episodes import Episode, Header
+
+Observation = dict[str, np.ndarray]
+
+
+class TeamEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
+    """Base class of the engines.
+
+    A subclass sets `num_envs`, `header`, and the two single spaces with `set_spaces`. `step` puts the outcome of games
+    that are won or lost into info["won"], bool [N].
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012 - as Gymnasium declares it
+    header: Header
+    has_outcome = False
+    """Whether an episode is won or lost (StarCraft) or only has a return (MuJoCo)."""
+
+    def set_spaces(self, n_agents: int, obs_dim: int, state_dim: int, n_actions: int, discrete: bool) -> None:
+        """Make the Gymnasium spaces from the sizes."""
+        self.n_agents, self.n_actions, self.discrete = n_agents, n_actions, discrete
+        self.obs_dim, self.state_dim = obs_dim, state_dim
+        parts: dict[str, spaces.Space[Any]] = {
+            "obs": spaces.Box(-np.inf, np.inf, (n_agents, obs_dim), np.float32),
+            "state": spaces.Box(-np.inf, np.inf, (state_dim,), np.float32),
+        }
+        if discrete:
+            parts["available_actions"] = spaces.MultiBinary((n_agents, n_actions))
+            self.single_action_space = spaces.MultiDiscrete([n_actions] * n_agents)
+        else:
+            self.single_action_space = spaces.Box(-1.0, 1.0, (n_agents, n_actions), np.float32)
+        self.single_observation_space = spaces.Dict(parts)
+
+
+class Actor(Protocol):
+    """Whatever acts for a team: a behaviour policy or a trained one."""
+
+    def reset(self, n_envs: int, seed: int) -> None:
+        """Called before each batch of episodes; all randomness comes from `seed`."""
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """Joint actions, int64 [N, n] or float32 [N, n, A]."""
+
+
+def rollout(env: TeamEnv, actor: Actor, episodes: int, seed: int, source: str | None = None) -> Iterator[Episode]:
+    """Play whole episodes, `env.num_envs` at a time, and yield each as it was.
+
+    Every started episode counts: stopping at the first N to end would favour short ones.
+    """
+    for start in range(0, episodes, env.num_envs):
+        wave_seed = int(np.random.SeedSequence([seed, start]).generate_state(1)[0] >> 1)
+        wave = _play(env, actor, wave_seed, source)
+        yield from wave[: episodes - start]
+
+
+def _play(env: TeamEnv, actor: Actor, seed: int, source: str | None) -> list[Episode]:
+    observation, _ = env.reset(seed=seed)
+    actor.reset(env.num_envs, seed)
+    observations, actions, rewards, terminals, truncations = [observation], [], [], [], []
+    running = np.ones(env.num_envs, bool)
+    won = np.zeros(env.num_envs, bool)
+    lengths = np.zeros(env.num_envs, int)
+    while running.any():
+        action = actor.act(observation)
+        observation, reward, terminated, truncated, info = env.step(action)
+        observations.append(observation)
+        actions.append(action)
+        rewards.append(reward)
+        terminals.append(terminated)
+        truncations.append(truncated)
+        lengths += running
+        ended = running & (terminated | truncated)
+        if env.has_outcome:
+            won |= ended & info["won"]
+        running &= ~ended
+    stacked = {name: np.stack([o[name] for o in observations], axis=1) for name in observation}
+    steps = [np.stack(values, axis=1) for values in (actions, rewards, terminals, truncations)]
+    return [
+        Episode(
+            obs=stacked["obs"][i, : length + 1],
+            state=stacked["state"][i, : length + 1],
+            available_actions=stacked["available_actions"][i, : length + 1] if env.discrete else None,
+            actions=steps[0][i, :length],
+            rewards=steps[1][i, :length],
+            terminated=steps[2][i, :length],
+            truncated=steps[3][i, :length],
+            won=bool(won[i]) if env.has_outcome else None,
+            source=source,
+        )
+        for i, length in enumerate(lengths)
+    ]

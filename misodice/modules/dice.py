@@ -1,0 +1,92 @@
+"""The maths of MisoDICE (arXiv 2505.18595) as pure functions of tensors; equation numbers are the paper's.
+
+B is a batch of transitions (or [B, n] for the independent baseline, one column an agent).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid, softplus
+
+# exp is continued by its tangent above this exponent: e^20 is far from fp32's overflow at 88, also when squared by
+# Adam, and unlike a clamp the gradient goes on pulling such an advantage down.
+EXP_CAP = 20.0
+
+
+def discriminator_loss(expert_logit: Tensor, union_logit: Tensor) -> Tensor:
+    """−J(c) of Eq. 9 with c = σ(logit): −E_E[log c] − E_U[log(1 − c)], both expectations of equal weight.
+
+    Shapes: any, each averaged over its own elements -> scalar.
+    """
+    return softplus(-expert_logit).mean() + softplus(union_logit).mean()
+
+
+def mix_probabilities(logits: Tensor, log_eta: Tensor) -> Tensor:
+    """Logit of c = Σ_i η_i σ(z_i) (Eq. 13), computed without leaving log space.
+
+    Shapes: logits [B, n], log_eta [B, n] with Σ_i exp(log_eta) = 1 -> [B].
+    """
+    log_c = torch.logsumexp(log_eta + logsigmoid(logits), dim=-1)
+    log_not_c = torch.logsumexp(log_eta + logsigmoid(-logits), dim=-1)
+    return log_c - log_not_c
+
+
+def advantage(log_ratio: Tensor, nu: Tensor, next_nu: Tensor, last: Tensor, gamma: float) -> Tensor:
+    """A_ν of Eq. 7 with the sampled successor: log ρ_E/ρ_U + γ·(1 − last)·ν(s′) − ν(s).
+
+    `last` marks every final transition of an episode, terminated or truncated: a final state appears only as a
+    successor, so nothing would hold ν there and it would run to −∞.
+    """
+    return log_ratio + gamma * (1.0 - last) * next_nu - nu
+
+
+def log_weight(advantage: Tensor, alpha: float) -> Tensor:
+    """log w* of Eq. 8: A/(1 + α) − 1."""
+    return advantage / (1.0 + alpha) - 1.0
+
+
+def capped_exp(x: Tensor, cap: float = EXP_CAP) -> Tensor:
+    """exp(x), continued by its tangent above `cap`: finite, convex, and with a gradient everywhere."""
+    return torch.exp(x.clamp(max=cap)) * (1.0 + (x - cap).clamp(min=0.0))
+
+
+def value_loss_exp(initial_nu: Tensor, advantage: Tensor, alpha: float, gamma: float) -> Tensor:
+    """L of Eq. 6 with the inner maximisation put in (A.1): (1 − γ)·E_s0[ν(s0)] + (1 + α)·E_U[w*] -> scalar."""
+    return (1.0 - gamma) * initial_nu.mean() + (1.0 + alpha) * capped_exp(log_weight(advantage, alpha)).mean()
+
+
+def value_loss_logsumexp(initial_nu: Tensor, advantage: Tensor, alpha: float, gamma: float) -> Tensor:
+    """DemoDICE's form, (1 − γ)·E_s0[ν(s0)] + (1 + α)·log E_U[exp(A/(1 + α))] -> scalar.
+
+    Equal to `value_loss_exp` after optimising over a constant shift of ν, which holds only where no mass leaks: with
+    masked last transitions it is unbounded below. Use it with absorbing rows.
+    """
+    flat = (advantage / (1.0 + alpha)).flatten(0, 0)
+    log_mean = torch.logsumexp(flat, dim=0) - math.log(len(flat))
+    return (1.0 - gamma) * initial_nu.mean() + (1.0 + alpha) * log_mean.mean()
+
+
+def normalise_weights(log_weight: Tensor, max_weight: float) -> Tensor:
+    """Weights of mean 1 over the whole of D_U, clipped at the top, from log space.
+
+    Shapes: [T] or [T, n] -> the same; each column is normalised alone. The clip keeps one transition from standing
+    for the whole set; after it the mean is made 1 again.
+    """
+    log_mean = torch.logsumexp(log_weight, dim=0) - math.log(len(log_weight))
+    weight = torch.exp((log_weight - log_mean).clamp(max=math.log(max_weight)))
+    return weight / weight.mean(dim=0)
+
+
+def effective_sample_size(weight: Tensor) -> Tensor:
+    """(Σw)² / (T·Σw²) in (0, 1]: the share of D_U that carries the weights. Shapes: [T, …] -> scalar mean."""
+    return (weight.sum(dim=0) ** 2 / (len(weight) * (weight**2).sum(dim=0))).mean()
+
+
+def weighted_bc_loss(log_prob: Tensor, weight: Tensor) -> Tensor:
+    """−E_U[w·Σ_i log π_i(a_i|o_i)]/n of Eq. 11. Shapes: log_prob [B, n], weight [B] or [B, n] -> scalar."""
+    if weight.ndim == 1:
+        weight = weight.unsqueeze(-1)
+    return -(weight * log_prob).mean()

@@ -1,0 +1,94 @@
+"""Stage 1, the discriminator: log ρ_E/ρ_U of every transition (paper 5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from misodice.datamodules.batch import DiscriminatorBatch, Spec, Step
+from misodice.modules import dice
+from misodice.modules.mixers import HyperMixer, Mixer
+from misodice.modules.networks import AgentMLP, encode_actions
+from misodice.modules.stage import Stage
+
+
+class Discriminator(Stage):
+    r"""Tells D_E from D_U by local discriminators and a mixer.
+
+    .. math:: \max_{c,\eta} E_{\rho_E}[\log M_\eta[c(s,a)]] + E_{\rho_U}[\log(1 - M_\eta[c(s,a)])] \quad (9)
+
+    A part of D_E's episodes is held out and the epoch with the least held-out loss is kept: as D_E ⊂ D_U with mass p,
+    log_ratio ≤ log(1/p) at the optimum, and what is above it on average is memorised.
+
+    Args:
+        mixer: class of the mixer, made with (n_agents, state_dim).
+        mixing: "logit", c = σ(M[z_i]), concave in the local logits; or "probability", c = Σ η_i σ(z_i) (Eq. 13
+            to the letter), where η is the softmax of the mixer's per-agent response.
+        hidden: widths of the local network.
+        lr: Adam's learning rate (Table 3, critic).
+        epochs: passes over D_U at most.
+        patience: epochs without a better held-out loss after which training stops.
+    """
+
+    name = "discriminator"
+    column = "log_ratio"
+    monitor = "discriminator/held_out_loss"
+
+    def __init__(
+        self,
+        mixer: Callable[[int, int], Mixer] = HyperMixer,
+        mixing: Literal["logit", "probability"] = "logit",
+        hidden: tuple[int, ...] = (256, 256),
+        lr: float = 3e-4,
+        epochs: int = 20,
+        patience: int = 5,
+    ) -> None:
+        super().__init__(lr, epochs)
+        self.mixer_class = mixer
+        self.mixing = mixing
+        self.hidden = hidden
+        self.patience = patience
+
+    def build(self, spec: Spec) -> None:
+        self.local = AgentMLP(spec.n_agents, spec.obs_dim + spec.n_actions, 1, self.hidden)
+        self.n_actions = spec.n_actions
+        self.mixer: nn.Module
+        if self.mixing == "logit":
+            self.mixer = self.mixer_class(spec.n_agents, spec.state_dim)
+        else:
+            # The simplex weights η(s) are this mode's mixer: a mixer of values has no say in them.
+            self.mixer = nn.Linear(spec.state_dim, spec.n_agents)
+
+    def forward(self, step: Step) -> Tensor:
+        """log ρ_E/ρ_U = logit of c(s, a), [B] ([B, n] with IndependentMixer)."""
+        actions = encode_actions(step.actions, self.n_actions)
+        logits = self.local(torch.cat([self.standardise_obs(step.obs), actions], dim=-1)).squeeze(-1)
+        state = self.standardise_state(step.state)
+        if self.mixing == "logit":
+            mixed: Tensor = self.mixer(logits, state)
+            return mixed
+        return dice.mix_probabilities(logits, torch.log_softmax(self.mixer(state), dim=-1))
+
+    def training_step(self, batch: DiscriminatorBatch, batch_idx: int) -> Tensor:
+        loss = dice.discriminator_loss(self(batch.expert), self(batch.union))
+        self.log_train(loss=loss.detach())
+        return loss
+
+    def validation_step(self, batch: DiscriminatorBatch, batch_idx: int) -> None:
+        expert, union = self(batch.expert), self(batch.union)
+        self.log_dict(
+            {
+                "discriminator/held_out_loss": dice.discriminator_loss(expert, union),
+                "discriminator/held_out_log_ratio": expert.mean(),
+                "discriminator/union_log_ratio": union.mean(),
+            },
+            batch_size=len(expert),
+            sync_dist=True,
+        )
+
+    def predict_step(self, batch: Step, batch_idx: int) -> Tensor:
+        log_ratio: Tensor = self(batch)
+        return log_ratio

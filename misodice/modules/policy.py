@@ -1,0 +1,62 @@
+"""Stage 3, decentralised policies by weighted behaviour cloning (paper 5.4)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from misodice.datamodules.batch import PolicyBatch, Spec
+from misodice.modules import dice
+from misodice.modules.networks import AgentMLP, CategoricalHead, GaussianHead
+from misodice.modules.stage import Stage
+
+
+class Policy(Stage):
+    r"""Local policies π_i with shared weights.
+
+    .. math:: \max_{\pi_i} E_U[w(s, a) \log \pi_i(a_i | o_i)] \quad (11)
+
+    Args:
+        distribution: of continuous actions: "normal" (paper B.4) or "tanh_normal". Discrete actions are categorical.
+        hidden: widths of the network.
+        lr: Adam's learning rate (Table 3: 3e-4 for SMAC, 1e-5 for MaMuJoCo).
+        epochs: passes over D_U.
+    """
+
+    name = "policy"
+
+    def __init__(
+        self,
+        distribution: Literal["normal", "tanh_normal"] = "normal",
+        hidden: tuple[int, ...] = (256, 256),
+        lr: float = 3e-4,
+        epochs: int = 20,
+    ) -> None:
+        super().__init__(lr, epochs)
+        self.save_hyperparameters()
+        self.distribution = distribution
+        self.hidden = tuple(hidden)
+
+    def build(self, spec: Spec) -> None:
+        self.head = (
+            CategoricalHead(spec.n_actions) if spec.discrete else GaussianHead(spec.n_actions, self.distribution)
+        )
+        self.local = AgentMLP(spec.n_agents, spec.obs_dim, self.head.outputs, self.hidden)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """The head's parameters, [B, n, ·], for obs [B, n, O]."""
+        output: Tensor = self.local(self.standardise_obs(obs))
+        return output
+
+    def training_step(self, batch: PolicyBatch, batch_idx: int) -> Tensor:
+        log_prob = self.head.log_prob(self(batch.obs), batch.actions, batch.available_actions)
+        loss = dice.weighted_bc_loss(log_prob, batch.weight)
+        self.log_train(loss=loss.detach(), log_prob=log_prob.detach().mean())
+        return loss
+
+    @torch.inference_mode()
+    def act(self, obs: Tensor, available_actions: Tensor | None) -> Tensor:
+        """Greedy joint actions for obs [B, n, O]: int64 [B, n] or float [B, n, A]."""
+        return self.head.greedy(self(obs.to(self.device)), available_actions).cpu()

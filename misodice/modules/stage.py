@@ -1,0 +1,78 @@
+"""Stage: the small base class of the three LightningModules."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from misodice.datamodules.batch import Spec
+from misodice.errors import MisodiceError
+from misodice.modules.networks import Standardise
+
+
+class Stage(LightningModule):
+    """Fit it, then one predict pass over D_U writes its column.
+
+    A subclass sets `name` and `column`, makes its networks in `build`, and writes `training_step` and `predict_step`.
+    The networks are made when the data's `Spec` is known: from the datamodule, or from a checkpoint alone.
+
+    Args:
+        lr: Adam's learning rate.
+        epochs: passes over D_U.
+    """
+
+    name: ClassVar[str]
+    column: ClassVar[str | None] = None
+    monitor: ClassVar[str | None] = None
+    """Metric whose least value names the epoch to keep; None keeps the last."""
+
+    def __init__(self, lr: float, epochs: int) -> None:
+        super().__init__()
+        self.lr = lr
+        self.epochs = epochs
+        self.spec: Spec | None = None
+        self.fingerprint = ""
+
+    def build(self, spec: Spec) -> None:
+        """Make the networks for data of this shape."""
+        raise NotImplementedError
+
+    def setup(self, stage: str) -> None:
+        if self.spec is None:
+            self._build(self.trainer.datamodule.spec)  # type: ignore[attr-defined]
+
+    def _build(self, spec: Spec) -> None:
+        self.spec = spec
+        self.standardise_obs = Standardise(spec.obs_mean, spec.obs_std)
+        self.standardise_state = Standardise(spec.state_mean, spec.state_std)
+        self.build(spec)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        assert self.spec is not None
+        checkpoint["spec"] = asdict(self.spec)
+        # Of what this stage was trained on: a resume refuses a checkpoint of something else.
+        checkpoint["fingerprint"] = self.fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.spec is None:
+            self._build(Spec(**checkpoint["spec"]))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+    def log_train(self, **metrics: Tensor) -> None:
+        """Log means over the epoch as `{stage}/{what}`."""
+        self.log_dict({f"{self.name}/{what}": value for what, value in metrics.items()}, on_step=False, on_epoch=True)
+
+    def on_after_backward(self) -> None:
+        # Before the optimiser's step: weights that a NaN has not reached are what the last checkpoint must hold.
+        total = sum(p.grad.sum() for p in self.parameters() if p.grad is not None)
+        if not torch.isfinite(torch.as_tensor(total)):
+            raise MisodiceError(
+                f"stage {self.name}: the loss turned NaN or infinite at step {self.global_step}; the last good "
+                f"checkpoint is kept; lower --{self.name}.lr or look for outliers with `misodice info`"
+            )

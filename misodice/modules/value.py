@@ -1,0 +1,109 @@
+"""Stage 2, the value ν_tot with its mixer, and the weights w (paper 5.1, 5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from misodice.datamodules.batch import Spec, ValueBatch
+from misodice.errors import MisodiceError
+from misodice.modules import dice
+from misodice.modules.mixers import HyperMixer, Mixer
+from misodice.modules.networks import AgentMLP
+from misodice.modules.stage import Stage
+
+
+class Value(Stage):
+    r"""Minimises the dual of the occupancy program.
+
+    .. math:: L(\phi, \nu) = (1-\gamma) E_{s_0}[\nu_{tot}(s_0)] + (1+\alpha) E_U[w],\quad
+        w = \exp(A/(1+\alpha) - 1) \quad (6, 8)
+
+    The predict pass gives log w of every transition; weights are normalised over the whole of D_U afterwards.
+
+    Args:
+        mixer: class of the mixer, made with (n_agents, state_dim).
+        alpha: α, the pull towards D_U (Eq. 2).
+        gamma: γ, the discount.
+        objective: "exp" (Eq. 6), or DemoDICE's "logsumexp".
+        mask_last: leave out ν(s′) of every episode's last transition. Without it ν runs away on final states, unless
+            final rows are absorbing.
+        max_weight: clip of the normalised weights.
+        hidden: widths of the local network.
+        lr: Adam's learning rate (Table 3, critic).
+        epochs: passes over D_U.
+
+    Raises:
+        MisodiceError: logsumexp together with mask_last, which is unbounded below.
+    """
+
+    name = "value"
+    column = "weight"
+
+    def __init__(
+        self,
+        mixer: Callable[[int, int], Mixer] = HyperMixer,
+        alpha: float = 0.05,
+        gamma: float = 0.99,
+        objective: Literal["exp", "logsumexp"] = "exp",
+        mask_last: bool = True,
+        max_weight: float = 100.0,
+        hidden: tuple[int, ...] = (256, 256),
+        lr: float = 3e-4,
+        epochs: int = 20,
+    ) -> None:
+        super().__init__(lr, epochs)
+        if objective == "logsumexp" and mask_last:
+            raise MisodiceError(
+                "value: objective logsumexp with mask_last true is unbounded below (mass leaks at episode ends); use "
+                "objective exp, or logsumexp with mask_last false and absorbing last rows"
+            )
+        self.mixer_class = mixer
+        self.alpha = alpha
+        self.gamma = gamma
+        self.objective = dice.value_loss_exp if objective == "exp" else dice.value_loss_logsumexp
+        self.mask_last = mask_last
+        self.max_weight = max_weight
+        self.hidden = hidden
+
+    def build(self, spec: Spec) -> None:
+        self.local = AgentMLP(spec.n_agents, spec.obs_dim, 1, self.hidden)
+        self.mixer = self.mixer_class(spec.n_agents, spec.state_dim)
+
+    def forward(self, obs: Tensor, state: Tensor) -> Tensor:
+        """ν_tot(s) = M_φ[ν_i(o_i)], [B] ([B, n] with IndependentMixer)."""
+        nu: Tensor = self.mixer(self.local(self.standardise_obs(obs)).squeeze(-1), self.standardise_state(state))
+        return nu
+
+    def advantage(self, batch: ValueBatch, *also: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """A of Eq. 7 and ν of further (obs, state) pairs, the network evaluated once on all of them."""
+        pairs = ((batch.obs, batch.state), (batch.next_obs, batch.next_state), *also)
+        nu = self(torch.cat([obs for obs, _ in pairs]), torch.cat([state for _, state in pairs]))
+        nu, next_nu, *others = nu.split([len(obs) for obs, _ in pairs])
+        last = batch.last if self.mask_last else torch.zeros_like(batch.last)
+        if nu.ndim == 2:
+            last = last.unsqueeze(-1)
+        log_ratio = batch.log_ratio
+        if log_ratio.ndim > nu.ndim:
+            log_ratio = log_ratio.sum(dim=-1)
+        elif log_ratio.ndim < nu.ndim:
+            log_ratio = log_ratio.unsqueeze(-1)
+        return dice.advantage(log_ratio, nu, next_nu, last, self.gamma), *others
+
+    def training_step(self, batch: ValueBatch, batch_idx: int) -> Tensor:
+        advantage, initial_nu = self.advantage(batch, (batch.initial_obs, batch.initial_state))
+        loss = self.objective(initial_nu, advantage, self.alpha, self.gamma)
+        self.log_train(loss=loss.detach(), initial_nu=initial_nu.detach().mean(), advantage=advantage.detach().mean())
+        return loss
+
+    def predict_step(self, batch: ValueBatch, batch_idx: int) -> Tensor:
+        """log w of Eq. 8, not yet normalised."""
+        (advantage,) = self.advantage(batch)
+        return dice.log_weight(advantage, self.alpha)
+
+    def finish_column(self, predictions: Tensor) -> Tensor:
+        """Normalised weights from log w of the whole of D_U."""
+        return dice.normalise_weights(predictions.double(), self.max_weight).float()

@@ -1,0 +1,24 @@
+"""Small real data, made once: SMAX episodes of the bundled behaviours."""
+
+from pathlib import Path
+
+import pytest
+
+from misodice.data.collect import Source, collect
+from misodice.envs import EnvConfig
+
+
+@pytest.fixture(scope="session")
+def smax_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "zerg.h5"
+    sources = [Source("zerg_5_vs_5_expert", 12, "expert"), Source("random", 20, "random")]
+    collect(EnvConfig("smax", "zerg_5_vs_5"), sources, path, seed=0)
+    return path
+
+
+@pytest.fixture(scope="session")
+def hopper_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "hopper.h5"
+    sources = [Source("hopper_v5_poor", 8, "expert"), Source("random", 12, "random")]
+    collect(EnvConfig("mamujoco", "Hopper", "3x1"), sources, path, seed=0)
+    return path

@@ -1,0 +1,46 @@
+"""The maths functions against values worked out otherwise."""
+
+import math
+
+import torch
+
+from misodice.modules import dice
+
+
+def test_capped_exp_is_exp_below_and_its_tangent_above():
+    x = torch.tensor([-5.0, 0.0, 19.0], dtype=torch.float64)
+    assert torch.equal(dice.capped_exp(x), torch.exp(x))
+    far = torch.tensor(1e4, requires_grad=True)
+    value = dice.capped_exp(far)
+    value.backward()
+    assert math.isfinite(value.item())
+    assert far.grad is not None
+    assert far.grad.item() > 0
+
+
+def test_weights_have_mean_one_and_are_finite_for_any_advantage():
+    weight = dice.normalise_weights(torch.tensor([-1e4, 0.0, 1e4, 1e4]), max_weight=100.0)
+    assert torch.isfinite(weight).all()
+    assert math.isclose(weight.mean().item(), 1.0, rel_tol=1e-6)
+
+
+def test_last_transitions_do_not_see_their_successor():
+    one, zero = torch.ones(1), torch.zeros(1)
+    assert dice.advantage(zero, zero, one * 7, one, 0.99).item() == 0.0
+    assert math.isclose(dice.advantage(zero, zero, one * 7, zero, 0.99).item(), 6.93, rel_tol=1e-5)
+
+
+def test_mixed_probability_is_the_weighted_mean_of_probabilities():
+    logits, eta = torch.randn(8, 3, dtype=torch.float64), torch.softmax(torch.randn(8, 3, dtype=torch.float64), -1)
+    expected = (eta * torch.sigmoid(logits)).sum(-1)
+    assert torch.allclose(torch.sigmoid(dice.mix_probabilities(logits, eta.log())), expected)
+
+
+def test_objectives_agree_after_the_best_shift():
+    torch.manual_seed(0)
+    advantage, alpha, gamma = torch.randn(1000, dtype=torch.float64), 0.5, 0.9
+    # A constant shift c of ν changes A by −(1 − γ)c everywhere where nothing is masked.
+    initial = torch.zeros(1, dtype=torch.float64)
+    shifts = torch.linspace(-200, 200, 40001, dtype=torch.float64)
+    losses = [dice.value_loss_exp(initial + c, advantage - (1 - gamma) * c, alpha, gamma).item() for c in shifts[::20]]
+    assert math.isclose(min(losses), dice.value_loss_logsumexp(initial, advantage, alpha, gamma).item(), abs_tol=1e-3)

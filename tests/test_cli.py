@@ -1,0 +1,145 @@
+"""The real command line on small real data."""
+
+import csv
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from misodice.cli import main
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def fit(run_dir: Path, data: Path, *more: str, config: str = "smacv2_zerg", status: int = 0) -> None:
+    small = ["--data.k", "5", "--data.batch_size", "64", "--rollout.episodes", "2", "--rollout.every_n_epochs", "1"]
+    quiet = ["--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"]
+    where = ["--data.path", str(data), "--run_dir", str(run_dir)]
+    assert main(["fit", "--config", str(CONFIGS / f"{config}.yaml"), *where, *small, *quiet, *more]) == status
+
+
+def metrics(run_dir: Path) -> list[dict[str, str]]:
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_fit_writes_every_artefact_and_a_second_run_trains_nothing(smax_file, tmp_path, capsys):
+    run_dir = tmp_path / "run"
+    fit(run_dir, smax_file)
+    assert {p.name for p in run_dir.iterdir()} == {
+        *("config.yaml", "metrics.csv", "labels.h5", "columns.h5", "summary.json"),
+        *("discriminator", "value", "policy"),
+    }
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert summary["rollout"]["episodes"] == 2 == len(summary["rollout"]["returns"])
+    assert summary["engine"] == "smax"
+    with h5py.File(run_dir / "columns.h5") as columns:
+        assert columns["weight"][:].mean() == pytest.approx(1.0, abs=1e-4)
+        assert np.isfinite(columns["log_ratio"][:]).all()
+    logged = {name for row in metrics(run_dir) for name, value in row.items() if value}
+    assert {"discriminator/held_out_loss", "value/loss", "policy/loss", "rollout/return", "rollout/win_rate"} <= logged
+
+    before = {
+        stage: (run_dir / stage / "last.ckpt").stat().st_mtime_ns for stage in ("discriminator", "value", "policy")
+    }
+    capsys.readouterr()
+    fit(run_dir, smax_file)
+    assert capsys.readouterr().out.count("not trained again") == 3
+    fit(run_dir, smax_file, "--value.alpha", "0.5")
+    after = {stage: (run_dir / stage / "last.ckpt").stat().st_mtime_ns for stage in before}
+    assert after["discriminator"] == before["discriminator"]
+    assert after["value"] > before["value"]
+    assert after["policy"] > before["policy"]
+
+    capsys.readouterr()
+    assert (
+        main(["test", "--config", str(run_dir / "config.yaml"), "--ckpt_path", "best", "--rollout.episodes", "3"]) == 0
+    )
+    assert "3 greedy rollouts" in capsys.readouterr().out
+
+
+def test_one_seed_gives_equal_metrics(smax_file, tmp_path):
+    fit(tmp_path / "a", smax_file)
+    fit(tmp_path / "b", smax_file)
+    assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
+
+
+def test_mujoco_continuous_policy(hopper_file, tmp_path):
+    fit(tmp_path / "run", hopper_file, config="mamujoco_hopper")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["rollout"]["win_rate"] is None
+    assert np.isfinite(summary["rollout"]["return_mean"])
+
+
+@pytest.mark.parametrize("mixer", ["LinearMixer", "VDNMixer", "QMIXMixer", "examples.attention_mixer.AttentionMixer"])
+def test_any_mixer_by_class_path(smax_file, tmp_path, mixer):
+    fit(tmp_path / "run", smax_file, "--value.mixer", mixer, "--discriminator.mixer", mixer)
+
+
+def test_independent_mixer_gives_a_weight_for_each_agent(smax_file, tmp_path):
+    fit(tmp_path, smax_file, "--value.mixer", "IndependentMixer", "--discriminator.mixer", "IndependentMixer")
+    with h5py.File(tmp_path / "columns.h5") as columns:
+        assert columns["weight"].shape[1] == 5
+        assert columns["weight"][:].mean(axis=0) == pytest.approx(np.ones(5), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--data.k", "33"], ["data.k is 33", "1 to 32"]),
+        (["--value.objective", "logsumexp"], ["unbounded below"]),
+        (["--env.engine", "starcraft2"], ["smax", "starcraft2"]),
+        (["--env.task", "zerg_5_vs_6"], ["'task'", "zerg_5_vs_5", "zerg_5_vs_6"]),
+        (["--env.engine", "mamujoco"], ["engine 'smax'"]),
+        (["--data.path", "absent.h5"], ["absent.h5", "does not exist"]),
+        (["--run_dir", "/proc/misodice"], ["cannot be written"]),
+    ],
+)
+def test_bad_options_are_refused_before_training(smax_file, tmp_path, capsys, options, words):
+    fit(tmp_path / "run", smax_file, *options, status=2)
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_unknown_key_is_refused(smax_file, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        fit(tmp_path / "run", smax_file, "--value.alfa", "1")
+    assert "alfa" in capsys.readouterr().err
+
+
+def test_nan_stops_the_stage_and_names_it(smax_file, tmp_path, capsys):
+    fit(tmp_path / "run", smax_file, "--discriminator.lr", "1e30", status=2)
+    assert "stage discriminator" in capsys.readouterr().err
+
+
+def test_fast_dev_run_leaves_nothing(smax_file, tmp_path):
+    fit(tmp_path / "run", smax_file, "--trainer.fast_dev_run", "true")
+    assert not (tmp_path / "run").exists()
+
+
+def test_info_mix_and_collect(smax_file, tmp_path, capsys):
+    assert main(["info", "--path", str(smax_file), "--plot", str(tmp_path / "returns.png")]) == 0
+    assert "expert" in capsys.readouterr().out
+    assert (tmp_path / "returns.png").read_bytes().startswith(b"\x89PNG")
+    both = tmp_path / "both.h5"
+    assert main(["mix", "--inputs", f"[{smax_file}, {smax_file}]", "--output", str(both)]) == 0
+    with h5py.File(both) as file:
+        assert len(file["episode/length"]) == 64
+    made = tmp_path / "made.h5"
+    sources = '[{"behaviour": "heuristic", "episodes": 3, "source": "expert"}]'
+    assert (
+        main(["collect", "--output", str(made), "--env.engine", "smax", "--env.task", "3m", "--sources", sources]) == 0
+    )
+    with h5py.File(made) as file:
+        assert file["obs"].shape[1] == 3
+
+
+def test_unknown_task_names_the_nearest(tmp_path, capsys):
+    assert (
+        main(["collect", "--output", str(tmp_path / "x.h5"), "--env.engine", "smax", "--env.task", "zreg_5_vs_5"]) == 2
+    )
+    assert "zerg_5_vs_5" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
