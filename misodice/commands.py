@@ -11,7 +11,7 @@ from rich.table import Table
 
 from misodice.data.collect import Source, collect, default_sources, mix
 from misodice.data.episodes import Episodes
-from misodice.envs import EnvConfig, resolve_engine
+from misodice.envs import EnvConfig
 from misodice.errors import MisodiceError
 
 
@@ -24,7 +24,7 @@ def collect_command(output: str, env: EnvConfig, sources: list[Source] | None = 
         sources: who acts, how often, under which name; null is the paper's 200 expert and 1000 poor episodes.
         seed: of everything random.
     """
-    collect(env, sources or default_sources(env, resolve_engine(env)), output, seed)
+    collect(env, sources or default_sources(env), output, seed)
 
 
 def mix_command(inputs: list[str], output: str, seed: int = 0) -> None:

@@ -11,8 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from misodice.errors import MisodiceError
 
 
@@ -90,28 +88,6 @@ class RunDir:
             writer.writeheader()
             writer.writerows(rows)
         os.replace(temporary, self.path / "metrics.csv")
-
-
-def normalised_score(value: float, poor: float | None, expert: float | None) -> float | None:
-    """(return − poor)/(expert − poor); None where the file does not tell its sources."""
-    if poor is None or expert is None or expert == poor:
-        return None
-    return (value - poor) / (expert - poor)
-
-
-def rollout_summary(
-    returns: list[float], won: list[bool] | None, poor: float | None, expert: float | None
-) -> dict[str, Any]:
-    """The `rollout` part of summary.json."""
-    mean = float(np.mean(returns))
-    return {
-        "episodes": len(returns),
-        "return_mean": mean,
-        "return_std": float(np.std(returns)),
-        "returns": returns,
-        "win_rate": None if won is None else float(np.mean(won)),
-        "normalised_score": normalised_score(mean, poor, expert),
-    }
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,11 @@
 """Small real data, made once: SMAX episodes of the bundled behaviours."""
 
+import os
 from pathlib import Path
+
+# SMAX is compiled anew for each environment; the cache keeps what an earlier test or run compiled.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import pytest
 

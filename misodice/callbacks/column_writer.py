@@ -1,4 +1,4 @@
-"""The predict pass of a stage, written as one column by one process."""
+"""The predict pass of a stage, written as columns by one process."""
 
 from __future__ import annotations
 
@@ -6,39 +6,57 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from misodice.data.columns import write_column
-from misodice.modules.dice import effective_sample_size
-from misodice.modules.value import Value
+from misodice.data.episodes import Episodes
+from misodice.modules.stage import Stage
 
 
 class ColumnWriter(BasePredictionWriter):
-    """Gathers the processes' predictions and writes the stage's column.
+    """Gathers the processes' predictions, writes the stage's columns and logs what they look like.
 
     Args:
         path: columns.h5 of the run.
-        fingerprint: of what makes this column.
-        length: transitions T; what was padded for an even share is cut off.
+        fingerprint: of what makes these columns.
     """
 
-    def __init__(self, path: Path, fingerprint: str, length: int) -> None:
+    def __init__(self, path: Path, fingerprint: str) -> None:
         super().__init__(write_interval="epoch")
-        self.path, self.fingerprint, self.length = path, fingerprint, length
+        self.path, self.fingerprint = path, fingerprint
         self.metrics: dict[str, float] = {}
 
     def write_on_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
-        mine = torch.cat(list(predictions)).float()
-        every = pl_module.all_gather(mine)
-        assert isinstance(every, torch.Tensor)
-        column = every.reshape(-1, *mine.shape[1:])[: self.length]
-        if isinstance(pl_module, Value):
-            column = pl_module.finish_column(column)
-            self.metrics = {"value/effective_sample_size": float(effective_sample_size(column.double()))}
+        assert isinstance(pl_module, Stage)
+        episodes: Episodes = trainer.datamodule.episodes  # type: ignore[attr-defined]
+        columns = {}
+        for name in pl_module.writes:
+            mine = torch.cat([prediction[name] for prediction in predictions]).float()
+            every = pl_module.all_gather(mine)
+            assert isinstance(every, torch.Tensor)
+            # What was padded for an even share among the processes is cut off.
+            columns[name] = every.reshape(-1, *mine.shape[1:])[: episodes.n_transitions]
+        columns = pl_module.finish(columns)
+        self.metrics = pl_module.column_metrics(columns)
         if trainer.is_global_zero:
-            write_column(self.path, str(pl_module.column), column.cpu().numpy(), self.fingerprint)
+            for name, column in columns.items():
+                values = column.cpu().numpy()
+                write_column(self.path, name, values, self.fingerprint)
+                self.metrics |= _mean_by_source(f"{pl_module.name}/{name}", values, episodes)
+            for logger in trainer.loggers:
+                logger.log_metrics(self.metrics, trainer.global_step)
+                logger.save()
         trainer.strategy.barrier()
+
+
+def _mean_by_source(name: str, values: np.ndarray, episodes: Episodes) -> dict[str, float]:
+    """Mean of a column over the transitions of each true source, where the file tells it."""
+    if episodes.source is None:
+        return {}
+    source = np.repeat(episodes.source, episodes.length)
+    return {f"{name}_{each}": float(values[source == each].mean()) for each in np.unique(episodes.source)}

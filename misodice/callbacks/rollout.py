@@ -21,9 +21,11 @@ class Rollout(Callback):
 
     def __init__(self, episodes: int = 32, every_n_epochs: int = 5) -> None:
         self.episodes, self.every_n_epochs = episodes, every_n_epochs
-        self.env_config = EnvConfig()
-        self.seed = 0
         self._env: TeamEnv | None = None
+
+    def attach(self, env_config: EnvConfig, seed: int) -> None:
+        """Say where to play; the CLI does."""
+        self.env_config, self.seed = env_config, seed
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, Policy) or not self.every_n_epochs or trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -151,9 +151,9 @@ def make_actor(env: TeamEnv, behaviour: str, noise: float = 0.0) -> Actor:
     return NpzActor(env, path, noise)
 
 
-def default_sources(config: EnvConfig, engine: str) -> list[Source]:
+def default_sources(config: EnvConfig) -> list[Source]:
     """The paper's D_U, 200 expert and 1000 poor episodes, from the bundled behaviours."""
-    if engine == "mamujoco":
+    if resolve_engine(config) == "mamujoco":
         poor = {
             "Hopper": [Source("hopper_v5_poor", 500, "poor"), Source("hopper_v5_medium_low", 500, "poor", 0.3)],
             "Ant": [Source("ant_v5_poor", 500, "poor"), Source("random", 500, "random")],

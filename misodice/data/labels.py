@@ -43,6 +43,20 @@ def top_k(score: np.ndarray, k: int) -> np.ndarray:
     return expert
 
 
+def quality(episodes: Episodes, expert: np.ndarray) -> float | None:
+    """(mean return of D_E − of D_U)/(of the ideal top K − of D_U): 0 for a random choice, 1 for the best possible."""
+    returns = episodes.returns
+    if returns is None:
+        return None
+    spread = np.sort(returns)[-int(expert.sum()) :].mean() - returns.mean()
+    return float((returns[expert].mean() - returns.mean()) / spread) if spread > 0 else None
+
+
+def precision(episodes: Episodes, expert: np.ndarray) -> float | None:
+    """Share of D_E whose true source is "expert"; None where the file does not tell."""
+    return None if episodes.source is None else float((episodes.source[expert] == "expert").mean())
+
+
 def write_labels(path: Path, score: np.ndarray, expert: np.ndarray, fingerprint: str) -> None:
     """Write labels.h5 whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

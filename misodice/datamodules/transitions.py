@@ -13,12 +13,14 @@ from torch import Tensor
 
 from misodice.data.columns import read_column
 from misodice.data.episodes import Episodes, rows_of_transitions
-from misodice.data.labels import rank_episodes, top_k, write_labels
+from misodice.data.labels import precision, quality, rank_episodes, top_k, write_labels
 from misodice.datamodules.batch import DiscriminatorBatch, PolicyBatch, Spec, Step, ValueBatch
-from misodice.modules.discriminator import Discriminator
-from misodice.modules.value import Value
+from misodice.modules.stage import Stage
 
 B = TypeVar("B")
+
+IN_ORDER_BATCH = 8192
+"""Transitions of a batch that no gradient comes from."""
 
 
 class Batches(Generic[B]):
@@ -87,7 +89,7 @@ class Transitions(LightningDataModule):
         super().__init__()
         self.path, self.ranking, self.k = path, ranking, k
         self.batch_size, self.held_out = batch_size, held_out
-        self.stage: Any = None
+        self.stage: Stage
         self._episodes: Episodes | None = None
 
     def attach(self, path: Path, run_dir: Path, seed: int) -> None:
@@ -112,6 +114,18 @@ class Transitions(LightningDataModule):
         """Write labels.h5."""
         score = rank_episodes(self.episodes, self.ranking, self.k, str(self.file))
         write_labels(self.run_dir / "labels.h5", score, top_k(score, self.k), fingerprint)
+
+    def label_quality(self) -> dict[str, Any]:
+        """The `labels` part of summary.json."""
+        episodes, expert = self.episodes, self.expert
+        return {
+            "labeller": self.ranking,
+            "ties": None,
+            "quality": quality(episodes, expert),
+            "kendall_tau": None,
+            "precision_at_k": precision(episodes, expert),
+            "auroc": None,
+        }
 
     def _index(self) -> None:
         episodes = self._episodes
@@ -146,16 +160,17 @@ class Transitions(LightningDataModule):
         self.data = {name: tensor.to(self.device) for name, tensor in self.data.items()}
         self.rows, self.last = self.rows.to(self.device), self.last.to(self.device)
         self.first_rows = self.first_rows.to(self.device)
-        transition_expert = torch.from_numpy(np.repeat(self.expert, episodes.length))
-        held_out = torch.from_numpy(np.repeat(self._hold_out(), episodes.length))
-        self.expert_items = {
-            True: torch.nonzero(transition_expert & held_out).flatten(),
-            False: torch.nonzero(transition_expert & ~held_out).flatten(),
-        }
-        self.union_items = {True: torch.nonzero(held_out).flatten(), False: torch.nonzero(~held_out).flatten()}
-        self.columns: dict[str, Tensor] = {}
-        for name in {Discriminator: [], Value: ["log_ratio"]}.get(type(self.stage), ["weight"]):
-            self.columns[name] = torch.from_numpy(read_column(self.run_dir / "columns.h5", name)).to(self.device)
+        lengths = episodes.length
+        self.transition_expert = torch.from_numpy(np.repeat(self.expert, lengths)).to(self.device)
+        self.transition_held_out = torch.from_numpy(np.repeat(self._hold_out(), lengths)).to(self.device)
+        self.columns = {name: self._column(name) for name in self.stage.reads}
+
+    def _column(self, name: str) -> Tensor:
+        assert self.trainer is not None
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            # No stage has written one: fast_dev_run leaves no artefact.
+            return torch.ones(self.episodes.n_transitions, device=self.device)
+        return torch.from_numpy(read_column(self.run_dir / "columns.h5", name)).to(self.device)
 
     def _device(self, device: torch.device) -> torch.device:
         size = sum(tensor.numel() * tensor.element_size() for tensor in self.data.values())
@@ -180,76 +195,88 @@ class Transitions(LightningDataModule):
         return chosen
 
     def train_dataloader(self) -> Batches[Any]:
-        if isinstance(self.stage, Discriminator):
-            return self._batches(self.union_items[False], self._discriminator(False))
-        everything = torch.arange(len(self.rows))
-        return self._batches(everything, self._value if isinstance(self.stage, Value) else self._policy)
+        return self.stage.train_batches(self)
 
     def val_dataloader(self) -> Batches[Any] | list[Any]:
-        if not isinstance(self.stage, Discriminator) or not len(self.expert_items[True]):
-            return []
-        return self._batches(self.union_items[True], self._discriminator(True), shuffle=False)
+        return self.stage.val_batches(self) or []
 
     def predict_dataloader(self) -> Batches[Any]:
-        make = self._value if isinstance(self.stage, Value) else lambda items, _: self._step(items)
-        return self._batches(torch.arange(len(self.rows)), make, size=8192, shuffle=False)
+        return self.stage.predict_batches(self)
 
-    def _batches(
-        self, items: Tensor, make: Callable[..., Any], size: int | None = None, shuffle: bool = True
-    ) -> Batches[Any]:
-        trainer = self.trainer
-        assert trainer is not None
-        return Batches(
-            items,
-            size or self.batch_size,
-            make,
-            self.seed,
-            lambda: trainer.current_epoch if shuffle else 0,
-            trainer.global_rank,
-            trainer.world_size,
-            shuffle,
-        )
+    def expert_and_union_batches(self, held_out: bool) -> Batches[DiscriminatorBatch]:
+        """Transitions of D_U, and as many drawn from D_E; of the held-out episodes, or of the others."""
+        expert = torch.nonzero(self.transition_expert & (self.transition_held_out == held_out)).flatten()
+
+        def make(items: Tensor, generator: torch.Generator) -> DiscriminatorBatch:
+            drawn = torch.randint(len(expert), (len(items),), generator=generator).to(self.device)
+            return DiscriminatorBatch(self._step(expert[drawn]), self._step(items))
+
+        items = torch.nonzero(self.transition_held_out.cpu() == held_out).flatten()
+        return self._batches(make, items=items, in_order=held_out)
+
+    def step_batches(self) -> Batches[Step]:
+        """Every transition, in order."""
+        return self._batches(lambda items, _: self._step(items), in_order=True)
+
+    def value_batches(self, ratio: str, in_order: bool = False) -> Batches[ValueBatch]:
+        """Transitions with successors; column `ratio` as log_ratio."""
+        obs, state, log_ratio = self.data["obs"], self.data["state"], self.columns[ratio]
+
+        def make(items: Tensor, generator: torch.Generator) -> ValueBatch:
+            items = items.to(self.device)
+            rows = self.rows[items]
+            # Initial states have a sampler of their own: those that happen to be in the batch are no sample of P0.
+            drawn = torch.randint(len(self.first_rows), (len(items),), generator=generator).to(self.device)
+            initial = self.first_rows[drawn]
+            return ValueBatch(
+                obs=obs[rows],
+                state=state[rows],
+                next_obs=obs[rows + 1],
+                next_state=state[rows + 1],
+                last=self.last[items],
+                log_ratio=log_ratio[items],
+                initial_obs=obs[initial],
+                initial_state=state[initial],
+            )
+
+        return self._batches(make, in_order=in_order)
+
+    def policy_batches(self, weight: Tensor) -> Batches[PolicyBatch]:
+        """Transitions weighed by `weight`, [T] or [T, n]."""
+        available = self.data.get("available_actions")
+
+        def make(items: Tensor, generator: torch.Generator) -> PolicyBatch:
+            items = items.to(self.device)
+            rows = self.rows[items]
+            return PolicyBatch(
+                obs=self.data["obs"][rows],
+                actions=self.data["actions"][items],
+                available_actions=None if available is None else available[rows],
+                weight=weight[items],
+            )
+
+        return self._batches(make)
 
     def _step(self, items: Tensor) -> Step:
         items = items.to(self.device)
         rows = self.rows[items]
         return Step(self.data["obs"][rows], self.data["state"][rows], self.data["actions"][items])
 
-    def _discriminator(self, held_out: bool) -> Callable[[Tensor, torch.Generator], DiscriminatorBatch]:
-        def make(items: Tensor, generator: torch.Generator) -> DiscriminatorBatch:
-            expert = self.expert_items[held_out]
-            drawn = expert[torch.randint(len(expert), (len(items),), generator=generator)]
-            return DiscriminatorBatch(self._step(drawn), self._step(items))
-
-        return make
-
-    def _value(self, items: Tensor, generator: torch.Generator) -> ValueBatch:
-        items = items.to(self.device)
-        rows = self.rows[items]
-        # Initial states have a sampler of their own: those that happen to be in the batch are no sample of P0.
-        drawn = torch.randint(len(self.first_rows), (len(items),), generator=generator).to(self.device)
-        initial = self.first_rows[drawn]
-        obs, state = self.data["obs"], self.data["state"]
-        return ValueBatch(
-            obs=obs[rows],
-            state=state[rows],
-            next_obs=obs[rows + 1],
-            next_state=state[rows + 1],
-            last=self.last[items],
-            log_ratio=self.columns["log_ratio"][items],
-            initial_obs=obs[initial],
-            initial_state=state[initial],
-        )
-
-    def _policy(self, items: Tensor, generator: torch.Generator) -> PolicyBatch:
-        items = items.to(self.device)
-        rows = self.rows[items]
-        available = self.data.get("available_actions")
-        return PolicyBatch(
-            obs=self.data["obs"][rows],
-            actions=self.data["actions"][items],
-            available_actions=None if available is None else available[rows],
-            weight=self.columns["weight"][items],
+    def _batches(
+        self, make: Callable[[Tensor, torch.Generator], B], items: Tensor | None = None, in_order: bool = False
+    ) -> Batches[B]:
+        trainer = self.trainer
+        assert trainer is not None
+        return Batches(
+            torch.arange(len(self.rows)) if items is None else items,
+            IN_ORDER_BATCH if in_order else self.batch_size,
+            make,
+            self.seed,
+            # Lightning counts in-order passes as epochs too; their draws must not depend on when they are made.
+            lambda: 0 if in_order else trainer.current_epoch,
+            trainer.global_rank,
+            trainer.world_size,
+            shuffle=not in_order,
         )
 
 

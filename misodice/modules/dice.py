@@ -80,6 +80,12 @@ def normalise_weights(log_weight: Tensor, max_weight: float) -> Tensor:
     return weight / weight.mean(dim=0)
 
 
+def bc_weights(expert: Tensor, beta: float) -> Tensor:
+    """Weights of mean 1 of the baseline BC: β·1[D_E]/|D_E| + (1 − β)/|D_U|, times |D_U|. Shapes: bool [T] -> [T]."""
+    share = expert.float().mean()
+    return (1.0 - beta) + beta * expert.float() / share if beta else torch.ones_like(expert, dtype=torch.float32)
+
+
 def effective_sample_size(weight: Tensor) -> Tensor:
     """(Σw)² / (T·Σw²) in (0, 1]: the share of D_U that carries the weights. Shapes: [T, …] -> scalar mean."""
     return (weight.sum(dim=0) ** 2 / (len(weight) * (weight**2).sum(dim=0))).mean()

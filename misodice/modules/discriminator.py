@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
+from torchmetrics.classification import BinaryAUROC
 
 from misodice.datamodules.batch import DiscriminatorBatch, Spec, Step
 from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
 from misodice.modules.networks import AgentMLP, encode_actions
 from misodice.modules.stage import Stage
+
+if TYPE_CHECKING:
+    from misodice.datamodules.transitions import Batches, Transitions
 
 
 class Discriminator(Stage):
@@ -34,7 +38,7 @@ class Discriminator(Stage):
     """
 
     name = "discriminator"
-    column = "log_ratio"
+    writes = ("log_ratio",)
     monitor = "discriminator/held_out_loss"
 
     def __init__(
@@ -51,6 +55,21 @@ class Discriminator(Stage):
         self.mixing = mixing
         self.hidden = hidden
         self.patience = patience
+        # Bins, so that memory does not grow with the data.
+        self.auroc = BinaryAUROC(thresholds=200)
+
+    @property
+    def needs_experts(self) -> bool:
+        return True
+
+    def train_batches(self, data: Transitions) -> Batches[DiscriminatorBatch]:
+        return data.expert_and_union_batches(held_out=False)
+
+    def val_batches(self, data: Transitions) -> Batches[DiscriminatorBatch] | None:
+        return data.expert_and_union_batches(held_out=True) if data.holds_out else None
+
+    def predict_batches(self, data: Transitions) -> Batches[Step]:
+        return data.step_batches()
 
     def build(self, spec: Spec) -> None:
         self.local = AgentMLP(spec.n_agents, spec.obs_dim + spec.n_actions, 1, self.hidden)
@@ -79,6 +98,8 @@ class Discriminator(Stage):
 
     def validation_step(self, batch: DiscriminatorBatch, batch_idx: int) -> None:
         expert, union = self(batch.expert), self(batch.union)
+        logits = torch.cat([expert, union]).flatten()
+        self.auroc.update(logits, (torch.arange(len(logits), device=logits.device) < expert.numel()).long())
         self.log_dict(
             {
                 "discriminator/held_out_loss": dice.discriminator_loss(expert, union),
@@ -88,7 +109,7 @@ class Discriminator(Stage):
             batch_size=len(expert),
             sync_dist=True,
         )
+        self.log("discriminator/held_out_auroc", self.auroc)
 
-    def predict_step(self, batch: Step, batch_idx: int) -> Tensor:
-        log_ratio: Tensor = self(batch)
-        return log_ratio
+    def predict_step(self, batch: Step, batch_idx: int) -> dict[str, Tensor]:
+        return {"log_ratio": self(batch)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from misodice.modules import dice
 from misodice.modules.networks import AgentMLP, CategoricalHead, GaussianHead
 from misodice.modules.stage import Stage
 
+if TYPE_CHECKING:
+    from misodice.datamodules.transitions import Batches, Transitions
+
 
 class Policy(Stage):
     r"""Local policies π_i with shared weights.
@@ -19,6 +22,9 @@ class Policy(Stage):
     .. math:: \max_{\pi_i} E_U[w(s, a) \log \pi_i(a_i | o_i)] \quad (11)
 
     Args:
+        weight: column that weighs the transitions: the value stage's "weight", O-MAPL's own "local_weight", or "bc",
+            which is β·1[D_E]/|D_E| + (1 − β)/|D_U| and needs no other stage.
+        beta: β of "bc": 0 clones all of D_U, 1 clones D_E alone.
         distribution: of continuous actions: "normal" (paper B.4) or "tanh_normal". Discrete actions are categorical.
         hidden: widths of the network.
         lr: Adam's learning rate (Table 3: 3e-4 for SMAC, 1e-5 for MaMuJoCo).
@@ -29,6 +35,8 @@ class Policy(Stage):
 
     def __init__(
         self,
+        weight: Literal["weight", "local_weight", "bc"] = "weight",
+        beta: float = 0.0,
         distribution: Literal["normal", "tanh_normal"] = "normal",
         hidden: tuple[int, ...] = (256, 256),
         lr: float = 3e-4,
@@ -36,8 +44,22 @@ class Policy(Stage):
     ) -> None:
         super().__init__(lr, epochs)
         self.save_hyperparameters()
+        self.weight, self.beta = weight, beta
         self.distribution = distribution
         self.hidden = tuple(hidden)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return () if self.weight == "bc" else (self.weight,)
+
+    @property
+    def needs_experts(self) -> bool:
+        return self.weight == "bc" and self.beta > 0
+
+    def train_batches(self, data: Transitions) -> Batches[PolicyBatch]:
+        if self.weight == "bc":
+            return data.policy_batches(dice.bc_weights(data.transition_expert, self.beta))
+        return data.policy_batches(data.columns[self.weight])
 
     def build(self, spec: Spec) -> None:
         self.head = (

@@ -1,9 +1,9 @@
-"""Stage: the small base class of the three LightningModules."""
+"""Stage: the small base class of all LightningModules that are trained one after another."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning import LightningModule
@@ -13,22 +13,29 @@ from misodice.datamodules.batch import Spec
 from misodice.errors import MisodiceError
 from misodice.modules.networks import Standardise
 
+if TYPE_CHECKING:
+    from misodice.datamodules.transitions import Batches, Transitions
+
 
 class Stage(LightningModule):
-    """Fit it, then one predict pass over D_U writes its column.
+    """Fit it, then one predict pass over D_U writes its columns.
 
-    A subclass sets `name` and `column`, makes its networks in `build`, and writes `training_step` and `predict_step`.
-    The networks are made when the data's `Spec` is known: from the datamodule, or from a checkpoint alone.
+    A subclass sets `name` and `writes`, makes its networks in `build`, says which batches it learns from, and has a
+    `training_step`; one that writes has a `predict_step`. The networks are made when the data's `Spec` is known: from
+    the datamodule, or from a checkpoint alone.
 
     Args:
         lr: Adam's learning rate.
-        epochs: passes over D_U.
+        epochs: passes over the data.
     """
 
     name: ClassVar[str]
-    column: ClassVar[str | None] = None
+    writes: ClassVar[tuple[str, ...]] = ()
+    """Columns that the predict pass adds: `predict_step` gives {column: [B] or [B, n]}."""
     monitor: ClassVar[str | None] = None
     """Metric whose least value names the epoch to keep; None keeps the last."""
+    patience: int | None = None
+    """Epochs without a better `monitor` after which training stops."""
 
     def __init__(self, lr: float, epochs: int) -> None:
         super().__init__()
@@ -37,9 +44,39 @@ class Stage(LightningModule):
         self.spec: Spec | None = None
         self.fingerprint = ""
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that must be there before it is trained."""
+        return ()
+
+    @property
+    def needs_experts(self) -> bool:
+        """Whether it must know D_E."""
+        return False
+
     def build(self, spec: Spec) -> None:
         """Make the networks for data of this shape."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no build(spec)")
+
+    def train_batches(self, data: Transitions) -> Batches[Any]:
+        """What one epoch learns from."""
+        raise NotImplementedError(f"{type(self).__name__} has no train_batches(data)")
+
+    def val_batches(self, data: Transitions) -> Batches[Any] | None:
+        """What `monitor` is measured on."""
+        return None
+
+    def predict_batches(self, data: Transitions) -> Batches[Any]:
+        """All of D_U in order, in large batches."""
+        raise NotImplementedError(f"{type(self).__name__} has no predict_batches(data)")
+
+    def finish(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Last touch on the whole columns [T] or [T, n], such as a normalisation."""
+        return columns
+
+    def column_metrics(self, columns: dict[str, Tensor]) -> dict[str, float]:
+        """What to log about the finished columns."""
+        return {}
 
     def setup(self, stage: str) -> None:
         if self.spec is None:

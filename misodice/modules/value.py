@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
 from misodice.modules.networks import AgentMLP
 from misodice.modules.stage import Stage
+
+if TYPE_CHECKING:
+    from misodice.datamodules.transitions import Batches, Transitions
 
 
 class Value(Stage):
@@ -29,6 +32,7 @@ class Value(Stage):
         alpha: α, the pull towards D_U (Eq. 2).
         gamma: γ, the discount.
         objective: "exp" (Eq. 6), or DemoDICE's "logsumexp".
+        ratio: column that stands for log ρ_E/ρ_U: the discriminator's, or the recovered reward (MARL-SL).
         mask_last: leave out ν(s′) of every episode's last transition. Without it ν runs away on final states, unless
             final rows are absorbing.
         max_weight: clip of the normalised weights.
@@ -41,7 +45,7 @@ class Value(Stage):
     """
 
     name = "value"
-    column = "weight"
+    writes = ("weight",)
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Value(Stage):
         alpha: float = 0.05,
         gamma: float = 0.99,
         objective: Literal["exp", "logsumexp"] = "exp",
+        ratio: Literal["log_ratio", "reward"] = "log_ratio",
         mask_last: bool = True,
         max_weight: float = 100.0,
         hidden: tuple[int, ...] = (256, 256),
@@ -65,9 +70,20 @@ class Value(Stage):
         self.alpha = alpha
         self.gamma = gamma
         self.objective = dice.value_loss_exp if objective == "exp" else dice.value_loss_logsumexp
+        self.ratio = ratio
         self.mask_last = mask_last
         self.max_weight = max_weight
         self.hidden = hidden
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.ratio,)
+
+    def train_batches(self, data: Transitions) -> Batches[ValueBatch]:
+        return data.value_batches(self.ratio)
+
+    def predict_batches(self, data: Transitions) -> Batches[ValueBatch]:
+        return data.value_batches(self.ratio, in_order=True)
 
     def build(self, spec: Spec) -> None:
         self.local = AgentMLP(spec.n_agents, spec.obs_dim, 1, self.hidden)
@@ -99,11 +115,18 @@ class Value(Stage):
         self.log_train(loss=loss.detach(), initial_nu=initial_nu.detach().mean(), advantage=advantage.detach().mean())
         return loss
 
-    def predict_step(self, batch: ValueBatch, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: ValueBatch, batch_idx: int) -> dict[str, Tensor]:
         """log w of Eq. 8, not yet normalised."""
         (advantage,) = self.advantage(batch)
-        return dice.log_weight(advantage, self.alpha)
+        return {"weight": dice.log_weight(advantage, self.alpha)}
 
-    def finish_column(self, predictions: Tensor) -> Tensor:
+    def finish(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
         """Normalised weights from log w of the whole of D_U."""
-        return dice.normalise_weights(predictions.double(), self.max_weight).float()
+        return {"weight": dice.normalise_weights(columns["weight"].double(), self.max_weight).float()}
+
+    def column_metrics(self, columns: dict[str, Tensor]) -> dict[str, float]:
+        weight = columns["weight"]
+        return {
+            "value/effective_sample_size": float(dice.effective_sample_size(weight.double())),
+            "value/max_weight": float(weight.max()),
+        }

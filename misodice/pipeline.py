@@ -1,0 +1,201 @@
+"""Trains what is not up to date, one stage after another, each with a Trainer of its own."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger
+from rich.console import Console
+
+from misodice.callbacks.column_writer import ColumnWriter
+from misodice.callbacks.rollout import Rollout
+from misodice.data.columns import column_fingerprint
+from misodice.datamodules.transitions import Transitions
+from misodice.modules.policy import Policy
+from misodice.modules.stage import Stage
+from misodice.run import RunDir, file_digest, fingerprint
+
+# Trainer options that say how to show or where to write do not change what is learnt.
+SHOWN = ("logger", "callbacks", "enable_", "default_root_dir", "log_every", "profiler", "max_time")
+# Nor does how long a stage trains make a checkpoint unfit to go on from.
+LENGTH = ("epochs", "max_epochs", "max_steps", "min_epochs", "min_steps", "patience")
+
+
+class StageProgress(RichProgressBar):
+    """Rich progress bar that names the stage and its place, "2/3 value"."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self.stage = stage
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        return {"stage": self.stage} | {
+            k: v for k, v in super().get_metrics(trainer, pl_module).items() if k != "v_num"
+        }
+
+
+def needed(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages that the last one needs, in order: those whose columns it reads, and what they read in turn."""
+    chosen = [stages[-1]]
+    for stage in reversed(stages[:-1]):
+        if any(column in other.reads for other in chosen for column in stage.writes):
+            chosen.insert(0, stage)
+    return chosen
+
+
+@dataclass
+class Pipeline:
+    """One run of the stages.
+
+    Args:
+        stages: all that are configured, in order; what the last one does not need is not trained.
+        data: attached to the episodes file.
+        run: where everything is written.
+        trainer: the Trainer's arguments, shared by all stages.
+        options: the whole config in plain values, for fingerprints.
+        seed: of everything random.
+        console: where one line for each stage that is skipped goes.
+        rollout: evaluates the policy while it trains.
+    """
+
+    stages: Sequence[Stage]
+    data: Transitions
+    run: RunDir
+    trainer: Namespace
+    options: dict[str, Any]
+    seed: int
+    console: Console
+    rollout: Rollout
+    marks: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stages = needed(self.stages)
+        self.fast = bool(self.trainer.fast_dev_run)
+        self.marks = self._fingerprints(self.options, lengths=True)
+        self.resume_marks = self._fingerprints(self.options, lengths=False)
+
+    def _fingerprints(self, options: dict[str, Any], lengths: bool) -> dict[str, str]:
+        """What makes each stage: its config, the columns it reads, D_E if it knows it, and the data."""
+
+        def kept(block: dict[str, Any]) -> dict[str, Any]:
+            return {key: value for key, value in block.items() if lengths or key not in LENGTH}
+
+        data = options["data"]
+        trainer = {key: value for key, value in kept(options["trainer"]).items() if not key.startswith(SHOWN)}
+        digest = file_digest(self.data.file)
+        marks = {"labels": fingerprint(digest, data["ranking"], data["k"])}
+        written: dict[str, str] = {}
+        common = (digest, self.seed, data["batch_size"], trainer)
+        for stage in self.stages:
+            inputs = [written[column] for column in stage.reads]
+            if stage.needs_experts:
+                inputs += [marks["labels"], data["held_out"]]
+            marks[stage.name] = fingerprint(common, stage.name, kept(options[stage.name]), inputs)
+            written |= dict.fromkeys(stage.writes, marks[stage.name])
+        return marks
+
+    def fit(self, resume: bool) -> None:
+        """Train every stage that is not up to date; with `resume`, go on from an interrupted one's last checkpoint."""
+        todo = [stage for stage in self.stages if not self._up_to_date(stage)]
+        for stage in self.stages:
+            if stage in todo:
+                self._fit_stage(stage, resume)
+            else:
+                folder = self.run.path / stage.name
+                self.console.print(f"{stage.name}: up to date ({folder}), not trained again")
+
+    def _up_to_date(self, stage: Stage) -> bool:
+        mark = self.marks[stage.name]
+        record = self.run.stage_record(stage.name)
+        if self.fast or record is None or record["fingerprint"] != mark:
+            return False
+        columns_fit = all(column_fingerprint(self.run.columns, column) == mark for column in stage.writes)
+        return columns_fit and self.run.checkpoint(stage.name).is_file()
+
+    def _fit_stage(self, stage: Stage, resume: bool) -> None:
+        # Before each stage, so that its result does not depend on whether the earlier ones ran or were restored.
+        seed_everything(self.seed, workers=True, verbose=False)
+        mark = self.marks[stage.name]
+        stage.fingerprint = self.resume_marks[stage.name]
+        self.data.stage = stage
+        writer = ColumnWriter(self.run.columns, mark)
+        checkpoint = self._checkpoint(stage)
+        trainer = self._trainer(stage, [checkpoint, writer])
+        ckpt_path = self._resume_path(stage) if resume and not self.fast else None
+        started = time.perf_counter()
+        trainer.fit(stage, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
+        seconds = time.perf_counter() - started
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        if self.fast:
+            return
+        if stage.writes:
+            best = checkpoint.best_model_path or None
+            trainer.predict(stage, datamodule=self.data, ckpt_path=best, return_predictions=False, weights_only=True)
+        if trainer.is_global_zero:
+            samples = trainer.global_step * self.data.batch_size * trainer.world_size
+            record = {
+                "fingerprint": mark,
+                "steps": trainer.global_step,
+                "seconds": seconds,
+                "samples_per_second": samples / seconds,
+                "metrics": writer.metrics,
+            }
+            self.run.write_stage_record(stage.name, record)
+        trainer.strategy.barrier()
+
+    def _checkpoint(self, stage: Stage) -> ModelCheckpoint:
+        monitor = stage.monitor if self.data.holds_out else None
+        if monitor != stage.monitor:
+            self.console.print(f"{stage.name}: no episodes held out (data.held_out, data.k): the last epoch is kept")
+        return ModelCheckpoint(
+            self.run.path / stage.name,
+            filename="best",
+            monitor=monitor,
+            save_top_k=1 if monitor else 0,
+            save_last=True,
+            enable_version_counter=False,
+        )
+
+    def _trainer(self, stage: Stage, callbacks: list[Callback]) -> Trainer:
+        """A new Trainer from the one shared config: one used again would train 0 steps."""
+        config = self.trainer.clone()
+        config.callbacks = copy.deepcopy(config.callbacks or []) + callbacks
+        if stage.monitor and stage.patience and not self.fast and self.data.holds_out:
+            config.callbacks.append(EarlyStopping(stage.monitor, patience=stage.patience))
+        if isinstance(stage, Policy):
+            config.callbacks.append(self.rollout)
+        if config.enable_progress_bar is not False:
+            place = self.stages.index(stage) + 1
+            config.callbacks.append(StageProgress(f"{place}/{len(self.stages)} {stage.name}"))
+        if config.max_epochs is None:
+            config.max_epochs = stage.epochs
+        if not self.fast:
+            folder = self.run.path / stage.name
+            folder.mkdir(parents=True, exist_ok=True)
+            loggers: Sequence[Logger] = config.logger if isinstance(config.logger, list) else [config.logger]
+            extra = [logger for logger in loggers if isinstance(logger, Logger)]
+            config.logger = [CSVLogger(folder, name="", version=""), *copy.deepcopy(extra)]
+        config.enable_model_summary = bool(config.enable_model_summary)
+        config.num_sanity_val_steps = 0
+        return Trainer(**vars(config))
+
+    def _resume_path(self, stage: Stage) -> str | None:
+        path = self.run.checkpoint(stage.name)
+        if not path.is_file():
+            return None
+        if torch.load(path, map_location="cpu", weights_only=True)["fingerprint"] != stage.fingerprint:
+            self.console.print(f"{stage.name}: {path} is of another config or input; training anew")
+            return None
+        self.console.print(f"{stage.name}: going on from {path}")
+        return str(path)
