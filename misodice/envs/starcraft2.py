@@ -96,7 +96,7 @@ class Starcraft2Env(TeamEnv):
             self._end()
             if isinstance(error, MisodiceError):
                 raise
-            raise MisodiceError(f"env.engine starcraft2: {self.task}: {error}; {INSTALL}") from error
+            raise MisodiceError(f"env.engine starcraft2: {error}; {INSTALL}") from error
         types = unit_types(self.task)
         self.header = Header(
             env={
@@ -188,7 +188,7 @@ class Starcraft2Env(TeamEnv):
         if self._failures[i] >= self.max_failures:
             raise MisodiceError(
                 f"starcraft2: game {i} of {self.task} failed {self._failures[i]} times without finishing an episode; "
-                f"last: {error}; check the game's installation and memory, then go on with --ckpt_path last"
+                f"last: {error}; check the game's installation and the memory; `fit` goes on with --ckpt_path last"
             ) from error
         self.restarts += 1
         log.warning(

@@ -90,12 +90,14 @@ class GameProcess:
                 raise GameLostError(f"no answer for {timeout:.0f} s")
             kind, result = self.connection.recv()
         except (EOFError, OSError) as error:
-            output = self._log.read_text(errors="replace").strip().splitlines()
-            last = f": {output[-1]}" if output else ""
-            raise GameLostError(f"the worker ended with status {self.process.wait(10)}{last}") from error
+            raise GameLostError(f"the worker ended with status {self.process.wait(10)}{self._last_words()}") from error
         if kind == "failed":
-            raise GameLostError(result)
+            raise GameLostError(f"{result}{self._last_words()}")
         return kind, result
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()[-2:]
+        return f" (its output: {' | '.join(lines)})" if lines else ""
 
     def kill(self) -> None:
         """End the worker and its game; they hold nothing to be saved."""

@@ -301,7 +301,7 @@ def test_a_game_that_keeps_failing_ends_in_one_error(make: MakeEnv, fault: str) 
 
 def test_the_last_words_of_a_dead_worker_are_in_the_error(make: MakeEnv) -> None:
     env = make(1, "step3:exit:99", max_failures=1)
-    with pytest.raises(MisodiceError, match="status 3: segmentation fault of a fake game"):
+    with pytest.raises(MisodiceError, match=r"status 3 \(its output: segmentation fault of a fake game"):
         play(env, 1)
 
 
