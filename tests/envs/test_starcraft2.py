@@ -325,7 +325,11 @@ def test_workers_end_with_their_parent(game_folder: Path, tmp_path: Path, signal
         f"env = Starcraft2Env('zerg_5_vs_5', 2, command=[sys.executable, {str(FAKE)!r}, {str(ledger)!r}, 'none'])\n"
         "env.reset(seed=0); print('ready', flush=True); time.sleep(60)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path),
+        "TMPDIR": str(tmp_path),
+    }
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment
     ) as parent:
