@@ -130,7 +130,7 @@ class Pipeline:
         self.data.stage = stage
         writer = ColumnWriter(self.run.columns, mark)
         checkpoint = self._checkpoint(stage)
-        trainer = self._trainer(stage, [checkpoint, writer])
+        trainer = self._trainer(stage, [] if self.fast else [checkpoint, writer])
         ckpt_path = self._resume_path(stage) if resume and not self.fast else None
         started = time.perf_counter()
         trainer.fit(stage, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)

@@ -17,7 +17,7 @@ from misodice.envs import EnvConfig, make_env, resolve_engine
 from misodice.envs.base import Actor, Observation, TeamEnv, rollout
 from misodice.errors import MisodiceError
 
-BATCH = {"smax": 100, "mamujoco": 32}
+BATCH = {"smax": 100, "mamujoco": 32, "starcraft2": 32}
 
 
 @dataclass
@@ -25,8 +25,8 @@ class Source:
     """A part of a data set: who acts, how often, under which name.
 
     Args:
-        behaviour: a bundled policy's name (zerg_5_vs_5_expert, hopper_v5_poor), "random", "heuristic" (SMAX), or the
-            path of a policy's npz or of a trained policy's checkpoint.
+        behaviour: a bundled policy's name (zerg_5_vs_5_expert, hopper_v5_poor), "random", "heuristic" (SMAX,
+            StarCraft II), or the path of a policy's npz or of a trained policy's checkpoint.
         episodes: how many.
         source: the name written beside each episode, hidden from training.
         noise: standard deviation of Gaussian noise on continuous actions.
@@ -134,11 +134,7 @@ def make_actor(env: TeamEnv, behaviour: str, noise: float = 0.0) -> Actor:
     if behaviour == "random":
         return RandomActor(env)
     if behaviour == "heuristic":
-        from misodice.envs.smax import HeuristicActor, SmaxEnv
-
-        if not isinstance(env, SmaxEnv):
-            raise MisodiceError("behaviour heuristic: only the smax engine has one")
-        return HeuristicActor(env)
+        return _heuristic(env)
     if behaviour.endswith(".ckpt"):
         from misodice.modules import Policy
 
@@ -149,6 +145,21 @@ def make_actor(env: TeamEnv, behaviour: str, noise: float = 0.0) -> Actor:
         bundled = ", ".join(sorted(p.stem for p in folder.glob("*.npz")))
         raise MisodiceError(f"behaviour {behaviour!r}: not found; bundled: {bundled}, heuristic, random")
     return NpzActor(env, path, noise)
+
+
+def _heuristic(env: TeamEnv) -> Actor:
+    engine = env.header.env["engine"]
+    if engine == "starcraft2":
+        from misodice.envs import starcraft2
+
+        assert isinstance(env, starcraft2.Starcraft2Env)
+        return starcraft2.HeuristicActor(env)
+    if engine == "smax":
+        from misodice.envs import smax
+
+        assert isinstance(env, smax.SmaxEnv)
+        return smax.HeuristicActor(env)
+    raise MisodiceError(f"behaviour heuristic: engine {engine} has none; smax and starcraft2 have one")
 
 
 def default_sources(config: EnvConfig) -> list[Source]:
@@ -164,6 +175,8 @@ def default_sources(config: EnvConfig) -> list[Source]:
                 f"no bundled behaviours for {config.task}; make the file yourself with `misodice collect`"
             )
         return [Source(f"{config.task.lower()}_v5_expert", 200, "expert"), *poor[config.task]]
+    if engine == "starcraft2":
+        return [Source("heuristic", 200, "expert"), Source("random", 1000, "random")]
     folder = files("misodice") / "behaviours" / "smax"
     expert = f"{config.task}_expert"
     weak = next((f"{config.task}_{q}" for q in ("weak", "poor") if (folder / f"{config.task}_{q}.npz").is_file()), None)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from misodice.envs.base import TeamEnv
+from misodice.envs.starcraft2_tasks import game_folder
 from misodice.errors import MisodiceError
 
 
@@ -22,6 +21,7 @@ class EnvConfig:
         partition: of a MaMuJoCo body into agents, such as 3x1.
         layout: of MaMuJoCo observations: "paper" is the full state and an id for every agent; null uses `agent_obsk`.
         agent_obsk: how many neighbouring joints a MaMuJoCo agent sees, with layout null.
+        games: processes of StarCraft II at once, about 1 GB of memory each. A seed's episodes depend on it.
     """
 
     engine: Literal["auto", "smax", "starcraft2", "mamujoco"] = "auto"
@@ -29,18 +29,18 @@ class EnvConfig:
     partition: str | None = None
     layout: Literal["paper"] | None = "paper"
     agent_obsk: int | None = None
+    games: int = 4
 
 
 def resolve_engine(config: EnvConfig) -> Literal["smax", "starcraft2", "mamujoco"]:
     """The engine that "auto" stands for on this machine."""
     if config.engine != "auto":
         return config.engine
-    game = Path(os.environ.get("SC2PATH", Path.home() / "StarCraftII"))
-    return "starcraft2" if game.is_dir() and importlib.util.find_spec("smacv2") else "smax"
+    return "starcraft2" if game_folder().is_dir() and importlib.util.find_spec("smacv2") else "smax"
 
 
 def make_env(config: EnvConfig, num_envs: int) -> TeamEnv:
-    """Make `num_envs` environments behind the one interface.
+    """Make `num_envs` environments behind the one interface; of StarCraft II at most `config.games`.
 
     Raises:
         MisodiceError: the task is unknown, or the engine is not installed.
@@ -48,10 +48,12 @@ def make_env(config: EnvConfig, num_envs: int) -> TeamEnv:
     engine = resolve_engine(config)
     if engine == "starcraft2":
         # Engines are imported late: each brings a heavy package that the others do not need.
-        raise MisodiceError(
-            "env.engine starcraft2: this version has no adapter for the game yet; choose --env.engine smax, "
-            "the game-free engine (pip install 'misodice[smax]')"
-        )
+        from misodice.envs.starcraft2 import Starcraft2Env, require_starcraft2
+
+        if config.games < 1:
+            raise MisodiceError(f"env.games: found {config.games}, expected at least 1")
+        require_starcraft2()
+        return Starcraft2Env(config.task, min(num_envs, config.games))
     package, extra = {"smax": ("jaxmarl", "smax"), "mamujoco": ("gymnasium_robotics", "mamujoco")}[engine]
     if importlib.util.find_spec(package) is None:
         raise MisodiceError(f"env.engine {engine} needs {package}: pip install 'misodice[{extra}]'")

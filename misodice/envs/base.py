@@ -23,7 +23,8 @@ class TeamEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     """Base class of the engines.
 
     A subclass sets `num_envs`, `header`, and the two single spaces with `set_spaces`. `step` puts the outcome of games
-    that are won or lost into info["won"], bool [N].
+    that are won or lost into info["won"], bool [N], and where a game itself can die into info["lost"], bool [N], which
+    environments ended for that reason; `reset` then takes options["reset_mask"], bool [N], to begin only those again.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012 - as Gymnasium declares it
@@ -60,19 +61,28 @@ class Actor(Protocol):
 def rollout(env: TeamEnv, actor: Actor, episodes: int, seed: int, source: str | None = None) -> Iterator[Episode]:
     """Play whole episodes, `env.num_envs` at a time, and yield each as it was.
 
-    Every started episode counts: stopping at the first N to end would favour short ones.
+    Every started episode counts: stopping at the first N to end would favour short ones. An episode whose game was
+    lost (info["lost"]) is played again with the same seed.
     """
     for start in range(0, episodes, env.num_envs):
         wave_seed = int(np.random.SeedSequence([seed, start]).generate_state(1)[0] >> 1)
-        wave = _play(env, actor, wave_seed, source)
-        yield from wave[: episodes - start]
+        wave = _play(env, actor, wave_seed, source)[: episodes - start]
+        while None in wave:
+            missing = np.array([i < len(wave) and wave[i] is None for i in range(env.num_envs)])
+            again = _play(env, actor, wave_seed, source, missing)
+            wave = [again[i] if episode is None else episode for i, episode in enumerate(wave)]
+        yield from (episode for episode in wave if episode is not None)
 
 
-def _play(env: TeamEnv, actor: Actor, seed: int, source: str | None) -> list[Episode]:
-    observation, _ = env.reset(seed=seed)
+def _play(
+    env: TeamEnv, actor: Actor, seed: int, source: str | None, reset_mask: np.ndarray | None = None
+) -> list[Episode | None]:
+    """One episode of each environment, or of those in `reset_mask`; None where there is none or its game was lost."""
+    observation, _ = env.reset(seed=seed, options=None if reset_mask is None else {"reset_mask": reset_mask})
     actor.reset(env.num_envs, seed)
     observations, actions, rewards, terminals, truncations = [observation], [], [], [], []
-    running = np.ones(env.num_envs, bool)
+    running = np.ones(env.num_envs, bool) if reset_mask is None else reset_mask.copy()
+    lost = ~running
     won = np.zeros(env.num_envs, bool)
     lengths = np.zeros(env.num_envs, int)
     while running.any():
@@ -87,11 +97,14 @@ def _play(env: TeamEnv, actor: Actor, seed: int, source: str | None) -> list[Epi
         ended = running & (terminated | truncated)
         if env.has_outcome:
             won |= ended & info["won"]
+        lost |= ended & info.get("lost", False)
         running &= ~ended
     stacked = {name: np.stack([o[name] for o in observations], axis=1) for name in observation}
     steps = [np.stack(values, axis=1) for values in (actions, rewards, terminals, truncations)]
     return [
-        Episode(
+        None
+        if lost[i]
+        else Episode(
             obs=stacked["obs"][i, : length + 1],
             state=stacked["state"][i, : length + 1],
             available_actions=stacked["available_actions"][i, : length + 1] if env.discrete else None,
