@@ -127,6 +127,7 @@ class PreferencesFile:
     def __init__(self, path: str | Path, pairs: np.ndarray, fingerprint: str) -> None:
         self.path, self.pairs, self.fingerprint = Path(path), np.asarray(pairs, np.int64), fingerprint
         self._descriptor: int | None = None
+        self._lock_descriptor: int | None = None
         kept = self._aside(fingerprint)
         self._read(kept if self._found_fingerprint() != fingerprint and kept.is_file() else self.path)
 
@@ -240,10 +241,10 @@ class PreferencesFile:
             os.write(self._descriptor, b"\n")
 
     def _close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-        os.close(self._lock_descriptor)
+        for descriptor in (self._descriptor, self._lock_descriptor):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._descriptor = self._lock_descriptor = None
 
 
 def _read_lines(path: Path) -> tuple[list[Line], int]:

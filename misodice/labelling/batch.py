@@ -46,14 +46,10 @@ class BatchRun:
 
     async def run(self) -> None:
         """Raises MisodiceError at the budget, or where the server fails or cancels a batch."""
-        for begun in self._unmerged():
+        for begun in self.ledger.batches_under_way:
             await self._finish(begun)
         while self.ledger.open_requests:
             await self._finish(await self._begin())
-
-    def _unmerged(self) -> list[str]:
-        states = {line["id"]: line["status"] for line in self.ledger.state("batch")}
-        return [batch for batch, status in states.items() if status == "begun"]
 
     async def _begin(self) -> str:
         chunk = self._chunk()
@@ -145,7 +141,8 @@ class BatchRun:
         """Requests of a batch that have no reply from it yet."""
         lines = [line for line in self.ledger.state("batch") if line["id"] == batch_id]
         names = {name for line in lines for name in line.get("requests", [])}
-        return [request for request in self.ledger.named(names) if not self.ledger.replied(request, batch_id)]
+        requests = [request for request in self.ledger.named(names) if not self.ledger.settled(request)]
+        return [request for request in requests if not self.ledger.replied(request, batch_id)]
 
     def _record(self, request: Request, reply: Reply, batch_id: str) -> None:
         self.ledger.record(request, reply, self.structured, batch_id)

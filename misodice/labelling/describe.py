@@ -1,7 +1,7 @@
 """An episode in words, from named state features only (paper B.2.2).
 
-Names are `{unit}.{what}` with units `ally_0`, `enemy_3`, as the engines of misodice write them. What is known of a unit:
-health, shield, cooldown (or energy), position, and its type, which is any other feature that is 0 or 1 throughout.
+Names are `{unit}.{what}` with units `ally_0`, `enemy_3`, as the engines of misodice write them. What is known of a
+unit: health, shield, cooldown (or energy), position, and type, which is any other feature that is 0 or 1 throughout.
 Returns, rewards, outcomes and sources are never read.
 """
 
@@ -242,8 +242,8 @@ def _require_teams(episodes: Episodes, teams: dict[str, list[Unit]]) -> None:
     if not healthy:
         found = ", ".join(names[:4]) + ", …" if names else "no names at all"
         raise MisodiceError(
-            f"LLMLabeller: state_features of the episodes file: found {found}; expected names such as ally_0.health and "
-            f"enemy_0.health for every unit; name them when the file is made, or {rule}"
+            f"LLMLabeller: state_features of the episodes file: found {found}; expected names such as ally_0.health "
+            f"and enemy_0.health for every unit; name them when the file is made, or {rule}"
         )
     if len(teams["ally"]) != episodes.n_agents or len(names) != episodes.state.shape[1]:
         raise MisodiceError(

@@ -36,8 +36,11 @@ class Ledger:
         self.file, self.price, self.budget, self.reason, self.tries = file, price, budget, reason, tries
         self._secret = secret
         self._requests = {(request.pair, request.order): request for request in requests}
+        self._names = {request.custom_id for request in requests}
         self._replies: dict[str, list[Line]] = {}
+        self._settled: set[str] = set()
         self._reserved: dict[str, float] = {}
+        self._set_aside = 0.0
         self.spent = 0.0
         for line in file.lines:
             if line["kind"] == "reply":
@@ -59,7 +62,7 @@ class Ledger:
     @property
     def n_settled(self) -> int:
         """How many of the requests have their last reply."""
-        return sum(self.settled(request) for request in self._requests.values())
+        return len(self._settled & self._names)
 
     def named(self, custom_ids: set[str]) -> list[Request]:
         """The requests of these names."""
@@ -70,7 +73,7 @@ class Ledger:
         return any(line.get("batch") == batch for line in self._replies.get(request.custom_id, []))
 
     def settled(self, request: Request) -> bool:
-        return any(line["final"] for line in self._replies.get(request.custom_id, []))
+        return request.custom_id in self._settled
 
     def tried(self, request: Request) -> int:
         return len(self._replies.get(request.custom_id, []))
@@ -80,14 +83,19 @@ class Ledger:
         if self.budget is None:
             return True
         cost = estimate([request], self.price, self.reason).cost or 0.0
-        if self.spent + sum(self._reserved.values()) + cost > self.budget:
+        self._release(request)
+        if self.spent + self._set_aside + cost > self.budget:
             return False
+        self._set_aside += cost
         self._reserved[request.custom_id] = cost
         return True
 
+    def _release(self, request: Request) -> None:
+        self._set_aside -= self._reserved.pop(request.custom_id, 0.0)
+
     def record(self, request: Request, reply: Reply, structured: str, batch: str | None = None) -> None:
         """Append a reply, and the pair's answer where it was the last one missing."""
-        self._reserved.pop(request.custom_id, None)
+        self._release(request)
         final = reply.final or self.tried(request) + 1 >= self.tries
         line = {
             "kind": "reply",
@@ -113,11 +121,20 @@ class Ledger:
         """Lines of another kind: what was found out about the server, batches under way."""
         return [line for line in self.file.lines if line["kind"] == kind]
 
+    @property
+    def batches_under_way(self) -> list[str]:
+        """Batches that were begun and are not merged, oldest first."""
+        states = {line["id"]: line["status"] for line in self.state("batch")}
+        return [batch for batch, status in states.items() if status == "begun"]
+
     def note(self, kind: str, **content: Any) -> None:
         self.file.append({"kind": kind, **content})
 
     def _take(self, line: Line) -> None:
-        self._replies.setdefault(custom_id(line["pair"], line["order"], line["request"]), []).append(line)
+        name = custom_id(line["pair"], line["order"], line["request"])
+        self._replies.setdefault(name, []).append(line)
+        if line["final"]:
+            self._settled.add(name)
         self.spent += line["cost"] or 0.0
 
     def _conclude(self, pair: int) -> None:

@@ -40,6 +40,8 @@ async def _takes(
     server: Server, ledger: Ledger, request: Request, body: Body, structured: str, again: Callable[[int], bool]
 ) -> bool:
     for _ in range(PROBE_TRIES):
+        if not ledger.reserve(request):
+            raise budget_reached(ledger)
         try:
             reply = await server.chat(body(request, structured), again)
         except FailedError as error:

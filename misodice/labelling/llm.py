@@ -21,7 +21,7 @@ from misodice.labelling.batch import BatchRun
 from misodice.labelling.cost import Estimate, estimate, price_of
 from misodice.labelling.describe import WORDING
 from misodice.labelling.ledger import Ledger
-from misodice.labelling.live import LiveRun, budget_reached, find_structured
+from misodice.labelling.live import LiveRun, find_structured
 from misodice.labelling.question import ORDERS, Prompts, Request, body, request_key, template_text
 from misodice.labelling.server import Server
 
@@ -80,8 +80,8 @@ class LLMLabeller(Labeller):
             )
         if base_url is not None and "@" in base_url:
             raise MisodiceError(
-                "LLMLabeller: base_url holds a user name or password, which would be written into config.yaml; leave it "
-                "out and set OPENAI_API_KEY in the environment"
+                "LLMLabeller: base_url holds a user name or password, which would be written into config.yaml; leave "
+                "it out and set OPENAI_API_KEY in the environment"
             )
         self.model, self.base_url, self.reason, self.batch, self.dry_run = model, base_url, reason, batch, dry_run
         self.budget, self.template, self.moments, self.prompt_tokens = budget, template, moments, prompt_tokens
@@ -147,11 +147,13 @@ class LLMLabeller(Labeller):
             console.print(f"{self.model}: {ledger.spent:.4f} USD spent on {file.path}", highlight=False)
 
     async def _ask(self, server: Server, ledger: Ledger, console: Console) -> None:
-        first = ledger.open_requests[0]
-        if not ledger.reserve(first):
-            raise budget_reached(ledger)
+        if ledger.batches_under_way and not self.batch:
+            raise MisodiceError(
+                f"{ledger.file.path}: batch {ledger.batches_under_way[0]} is under way and would be paid for twice; "
+                "set labeller.batch true to collect it (cancel it at the server first if it should not go on)"
+            )
         async with server.client:
-            structured = await find_structured(server, ledger, first, self._body)
+            structured = await find_structured(server, ledger, ledger.open_requests[0], self._body)
             with _progress(ledger, console) as advance:
                 if self.batch:
                     say = partial(console.print, highlight=False)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -176,13 +176,15 @@ def read_completion(payload: Any) -> Reply:
     if not isinstance(choice, dict) or not isinstance(message, dict):
         return Reply(problem="no chat completion", raw=json.dumps(payload)[:2000])
     model, content, refusal = payload.get("model"), message.get("content"), message.get("refusal")
-    known = {"model": model if isinstance(model, str) else None, "usage": _usage(payload.get("usage"))}
+    usage = _usage(payload.get("usage"))
+    blank = Reply(model=model if isinstance(model, str) else None, usage=usage)
     if refusal or choice.get("finish_reason") == "content_filter":
-        return Reply(problem="refused", final=True, raw=str(refusal or content), **known)
+        return replace(blank, problem="refused", final=True, raw=str(refusal or content))
     if not isinstance(content, str) or not content.strip():
-        return Reply(problem="empty", raw=content if isinstance(content, str) else None, **known)
+        return replace(blank, problem="empty", raw=content if isinstance(content, str) else None)
     answer, reason = read_answer(content)
-    return Reply(answer, reason, None if answer else "malformed", bool(answer), content, **known)
+    problem = None if answer else "malformed"
+    return replace(blank, answer=answer, reason=reason, problem=problem, final=answer is not None, raw=content)
 
 
 def read_answer(text: str) -> tuple[Answer | None, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import random
 import time
@@ -17,6 +18,7 @@ from misodice.labelling.question import Reply, read_completion
 if TYPE_CHECKING:
     import openai
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 KEY_VARIABLE = "OPENAI_API_KEY"
 MAX_DELAY = 60.0
@@ -109,6 +111,8 @@ class Server:
                     break
                 delay = _retry_after(error)
                 if delay is not None:
+                    if delay > MAX_DELAY:
+                        log.warning("%s asks to wait %.0f seconds; waiting", self.client.base_url, delay)
                     self._quiet_until = max(self._quiet_until, time.monotonic() + delay)
                     continue
             except (TimeoutError, self._openai.APITimeoutError):
