@@ -17,7 +17,7 @@ Body = Callable[[Request, str], dict[str, Any]]
 """The JSON of a request, with one of `STRUCTURED`."""
 
 
-async def find_structured(server: Server, ledger: Ledger, request: Request, body: Body) -> str:
+async def find_structured(server: Server, ledger: Ledger, body: Body) -> str:
     """Which of `STRUCTURED` the server takes: found once for a file, with a question that is to be asked anyway.
 
     Raises:
@@ -26,6 +26,7 @@ async def find_structured(server: Server, ledger: Ledger, request: Request, body
     known = ledger.state("structured")
     if known:
         return str(known[0]["takes"])
+    request = ledger.open_requests[0]
     # 500 is how some servers refuse a format they do not know.
     for structured in STRUCTURED[:-1]:
         if await _takes(server, ledger, request, body, structured, lambda status: status != 500 and passing(status)):

@@ -141,7 +141,7 @@ class LLMLabeller(Labeller):
         with file:
             requests = self._requests(episodes, file)
             ledger = Ledger(file, requests, self._price, self.budget, self.reason, self.tries, server.key)
-            if ledger.open_requests:
+            if ledger.open_requests or (self.batch and ledger.batches_under_way):
                 asyncio.run(self._ask(server, ledger, console))
         if self._price is not None:
             console.print(f"{self.model}: {ledger.spent:.4f} USD spent on {file.path}", highlight=False)
@@ -153,7 +153,7 @@ class LLMLabeller(Labeller):
                 "set labeller.batch true to collect it (cancel it at the server first if it should not go on)"
             )
         async with server.client:
-            structured = await find_structured(server, ledger, ledger.open_requests[0], self._body)
+            structured = await find_structured(server, ledger, self._body)
             with _progress(ledger, console) as advance:
                 if self.batch:
                     say = partial(console.print, highlight=False)
