@@ -22,7 +22,7 @@ from misodice.labelling.cost import Estimate, estimate, price_of
 from misodice.labelling.describe import WORDING
 from misodice.labelling.ledger import Ledger
 from misodice.labelling.live import LiveRun, find_structured
-from misodice.labelling.question import ORDERS, Prompts, Request, body, request_key, template_text
+from misodice.labelling.question import ORDERS, Prompts, Request, body, custom_id, request_key, template_text
 from misodice.labelling.server import Server
 
 DEFAULT_PARAMETERS: dict[str, Any] = {"temperature": 0, "max_tokens": 200}
@@ -117,14 +117,7 @@ class LLMLabeller(Labeller):
 
     def estimate(self, episodes: Episodes, file: PreferencesFile) -> Estimate:
         """Of what is still to be asked for `file`; nothing is sent or written."""
-        settled = {
-            (line["pair"], line["order"], line["request"])
-            for line in file.lines
-            if line["kind"] == "reply" and line["final"]
-        }
-        requests = self._requests(episodes, file)
-        left = [request for request in requests if (request.pair, request.order, request.key) not in settled]
-        return estimate(left, self._price, self.reason)
+        return self._estimate(self._requests(episodes, file), file)
 
     def label(self, episodes: Episodes, file: PreferencesFile) -> None:
         """Ask what is not answered yet.
@@ -134,12 +127,15 @@ class LLMLabeller(Labeller):
                 the server refuses what no further request would survive. What was answered is kept.
         """
         console = Console(soft_wrap=True)
-        console.print(f"{self.model}: {self.estimate(episodes, file)}", highlight=False)
+        with console.status("describing episodes"):
+            requests = self._requests(episodes, file)
+        console.print(f"{self.model}: {self._estimate(requests, file)}", highlight=False)
         if self.dry_run:
             return
         server = Server(self.base_url, self.tries, self.timeout, self.backoff)
         with file:
-            requests = self._requests(episodes, file)
+            missing = set(file.missing)
+            requests = [request for request in requests if request.pair in missing]
             ledger = Ledger(file, requests, self._price, self.budget, self.reason, self.tries, server.key)
             if ledger.open_requests or (self.batch and ledger.batches_under_way):
                 asyncio.run(self._ask(server, ledger, console))
@@ -160,6 +156,12 @@ class LLMLabeller(Labeller):
                     await BatchRun(server, ledger, self._body, structured, advance, say, self.poll).run()
                 else:
                     await LiveRun(server, ledger, self._body, structured, advance).run(self.concurrency)
+
+    def _estimate(self, requests: list[Request], file: PreferencesFile) -> Estimate:
+        replies = (line for line in file.lines if line["kind"] == "reply" and line["final"])
+        settled = {custom_id(line["pair"], line["order"], line["request"]) for line in replies}
+        left = [request for request in requests if request.custom_id not in settled]
+        return estimate(left, self._price, self.reason)
 
     def _body(self, request: Request, structured: str) -> dict[str, Any]:
         return body(request.prompt, self.model, self.parameters, structured, self.reason)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-FAULTS = ("429", "429_after", "500", "503", "reset", "timeout", "empty", "invalid", "schema", "slow", "garbage")
+FAULTS = ("429", "429_after", "500", "503", "reset", "timeout", "empty", "invalid", "schema", "slow", "garbage", "drip")
 
 
 def better(first: str, second: str) -> str:
@@ -150,6 +150,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b'{"id": "x", "choi')
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+        elif fault == "drip":
+            # No single gap is long, the whole answer is.
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n")
+            for _ in range(15):
+                self.wfile.write(b" ")
+                time.sleep(0.1)
             self.close_connection = True
         elif fault == "timeout":
             time.sleep(1.0)

@@ -90,6 +90,7 @@ def test_a_mixture_loses_nothing_and_asks_nothing_twice(battles, tmp_path):
         ("503", "HTTP 503", 3),
         ("reset", "connection lost", 3),
         ("timeout", "timeout", 3),
+        ("drip", "timeout", 3),
         ("429", "HTTP 429", 3),
         ("empty", "empty", 3),
         ("invalid", "malformed", 3),
