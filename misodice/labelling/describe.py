@@ -20,7 +20,7 @@ from misodice.errors import MisodiceError
 WORDING = 1
 """Raise with every change of what the descriptions say: their answers are then asked anew."""
 
-CHARACTERS_PER_TOKEN = 4
+CHARACTERS_PER_TOKEN = 3
 
 QUANTITIES = {
     "health": ("health",),
@@ -40,7 +40,7 @@ MOVES = {
 
 
 def tokens(text: str) -> int:
-    """About how many tokens a text is: a token is some four characters of English."""
+    """About how many tokens a text is: four characters of English make one, of the many numbers here fewer do."""
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 

@@ -65,7 +65,7 @@ class LLMLabeller(Labeller):
         price: tuple[float, float] | None = None,
         template: str | None = None,
         moments: int = 4,
-        prompt_tokens: int = 3000,
+        prompt_tokens: int = 4000,
         parameters: dict[str, Any] | None = None,
         concurrency: int = 16,
         tries: int = 8,

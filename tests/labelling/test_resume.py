@@ -227,6 +227,11 @@ def test_a_real_model_on_loopback(smax_file, tmp_path):
     finally:
         server.terminate()
         server.wait()
-    assert len(Preferences.read(file.path).answer) == 4
+    read = Preferences.read(file.path)
+    assert len(read.answer) == 4
+    replies = lines(file, "reply")
+    assert {line["answer"] for line in replies} == {"first"}
+    assert read.tie_reasons == {"inconsistent": 4}
+    assert all(line["usage"]["prompt_tokens"] > 500 for line in replies)
     assert [line["takes"] for line in lines(file, "structured")] == ["json_object_with_schema"]
     assert os.environ["OPENAI_API_KEY"] not in file.path.read_text()
