@@ -1,0 +1,299 @@
+"""Pairs of episodes, and preferences.jsonl: the append-only record of which of each pair is better.
+
+One JSON object a line, told apart by `kind`:
+
+- `header`, the first line: `format`, `version`, `fingerprint` of what made the file, `n_pairs`.
+- `preference`, one a pair: `pair` (its index), `episodes` (their two indices), `answer`, `tie_reason`.
+- what a labeller keeps for itself, such as the paid replies of a language model (`reply`, `structured`, `batch`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from misodice.errors import MisodiceError
+
+FORMAT = "misodice-preferences"
+VERSION = 1
+Answer = Literal["first", "second", "tie"]
+FIRST, SECOND, TIE = 0, 1, -1
+CODES = {"first": FIRST, "second": SECOND, "tie": TIE}
+Line = dict[str, Any]
+
+
+def sample_pairs(n_episodes: int, n_pairs: int, seed: int) -> np.ndarray:
+    """Pairs of different episodes, no unordered pair twice, each in random orientation (paper B.2).
+
+    Returns:
+        Indices of episodes, int64 [n_pairs, 2].
+
+    Raises:
+        MisodiceError: there are fewer pairs than asked for.
+    """
+    possible = n_episodes * (n_episodes - 1) // 2
+    if not 0 < n_pairs <= possible:
+        raise MisodiceError(
+            f"labels.n_pairs is {n_pairs}, expected 1 to {possible}, the number of pairs of {n_episodes} episodes; "
+            "lower it or give more episodes"
+        )
+    rng = np.random.default_rng(seed)
+    number = rng.choice(possible, n_pairs, replace=False)
+    # Pairs i < j are numbered j(j−1)/2 + i; the two corrections undo the rounding of the square root.
+    larger = ((1 + np.sqrt(8.0 * number + 1)) / 2).astype(np.int64)
+    larger -= larger * (larger - 1) // 2 > number
+    larger += larger * (larger + 1) // 2 <= number
+    pairs = np.stack([number - larger * (larger - 1) // 2, larger], axis=1).astype(np.int64)
+    swapped = rng.random(n_pairs) < 0.5
+    pairs[swapped] = pairs[swapped, ::-1]
+    return pairs
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The answered pairs, in the order of the pairs, whatever the order of the answers.
+
+    Attributes:
+        pairs: indices of episodes, int64 [P, 2].
+        answer: 0 where the first is better, 1 where the second is, −1 for a tie, int8 [P].
+        tie_reasons: how many ties there are for each reason.
+        position_consistency: of the pairs a judge answered in both orders, the share it answered alike; None where
+            no pair was asked in both orders.
+    """
+
+    pairs: np.ndarray
+    answer: np.ndarray
+    tie_reasons: dict[str, int]
+    position_consistency: float | None = None
+
+    @property
+    def informative(self) -> np.ndarray:
+        """Which pairs are no tie and so take part in the loss, bool [P]."""
+        return np.asarray(self.answer != TIE)
+
+    @property
+    def tie_share(self) -> float:
+        """Share of ties among the answered pairs; 0 where nothing is answered."""
+        return float((self.answer == TIE).mean()) if len(self.answer) else 0.0
+
+    @classmethod
+    def read(cls, path: str | Path) -> Preferences:
+        """Read a file, finished or not; a last line that a killed writer left half written is not counted.
+
+        Raises:
+            MisodiceError: the file is missing, is of another format or version, or a line of it is no JSON.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise MisodiceError(f"{path}: no such file; make it with `misodice label`")
+        lines, _ = _read_lines(path)
+        if not lines:
+            raise MisodiceError(f"{path}: the header is missing; delete the file and label again")
+        _check_header(path, lines[0])
+        made = sorted((line for line in lines if line["kind"] == "preference"), key=lambda line: int(line["pair"]))
+        return cls(
+            pairs=np.array([line["episodes"] for line in made], np.int64).reshape(-1, 2),
+            answer=np.array([CODES[line["answer"]] for line in made], np.int8),
+            tie_reasons=dict(Counter(line["tie_reason"] for line in made if line["answer"] == "tie")),
+            position_consistency=_position_consistency(lines),
+        )
+
+
+class PreferencesFile:
+    """Append answers to preferences.jsonl, and go on where an earlier run stopped.
+
+    Constructing it only reads. Inside its `with` block this process alone writes: the first line is made, or a torn
+    last line mended. A file of another fingerprint is never mixed with this one: it is renamed to
+    `preferences.<its fingerprint>.jsonl`, and comes back when that fingerprint does.
+
+    Args:
+        path: the file.
+        pairs: every pair to be answered, int64 [P, 2].
+        fingerprint: of data, pairs and labeller, in characters that a file name may have.
+
+    Raises:
+        MisodiceError: the file is of another format or version, is no JSON, or holds other pairs.
+    """
+
+    def __init__(self, path: str | Path, pairs: np.ndarray, fingerprint: str) -> None:
+        self.path, self.pairs, self.fingerprint = Path(path), np.asarray(pairs, np.int64), fingerprint
+        self._descriptor: int | None = None
+        self._lock_descriptor: int | None = None
+        kept = self._aside(fingerprint)
+        self._read(kept if self._found_fingerprint() != fingerprint and kept.is_file() else self.path)
+
+    @property
+    def lines(self) -> list[Line]:
+        """Every line of this fingerprint, the header left out."""
+        return self._lines
+
+    @property
+    def missing(self) -> list[int]:
+        """Indices of the pairs that have no answer yet."""
+        return [pair for pair in range(len(self.pairs)) if pair not in self._answered]
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock()
+            self._renew()
+        except OSError as error:
+            self._close()
+            raise MisodiceError(f"{self.path}: cannot write there ({error}); name another run directory") from error
+        except MisodiceError:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def append(self, *lines: Line) -> None:
+        """Write lines at once; what was paid for is on the disk when this returns."""
+        assert self._descriptor is not None, "append belongs inside the with block"
+        text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        while text:
+            text = text[os.write(self._descriptor, text) :]
+        # Computed answers are cheap to make again, and 2000 of these calls would take seconds.
+        if any(line["kind"] != "preference" for line in lines):
+            os.fsync(self._descriptor)
+        for line in lines:
+            self._note(line)
+
+    def preference(self, pair: int, answer: Answer, tie_reason: str | None = None) -> Line:
+        """The line that answers one pair; `tie_reason` counts only for a tie."""
+        reason = (tie_reason or "judged equal") if answer == "tie" else None
+        episodes = self.pairs[pair].tolist()
+        return {"kind": "preference", "pair": pair, "episodes": episodes, "answer": answer, "tie_reason": reason}
+
+    def _aside(self, fingerprint: str) -> Path:
+        return self.path.with_name(f"{self.path.stem}.{fingerprint}{self.path.suffix}")
+
+    def _found_fingerprint(self) -> str | None:
+        if not self.path.is_file():
+            return None
+        lines, _ = _read_lines(self.path)
+        if not lines:
+            return None
+        _check_header(self.path, lines[0])
+        return str(lines[0]["fingerprint"])
+
+    def _read(self, path: Path) -> int:
+        """Take in the lines of this fingerprint; the number of bytes that are whole lines."""
+        lines, size = _read_lines(path) if path.is_file() else ([], 0)
+        self._lines: list[Line] = []
+        self._answered: set[int] = set()
+        if lines and lines[0].get("fingerprint") == self.fingerprint:
+            for line in lines[1:]:
+                self._note(line)
+        return size
+
+    def _note(self, line: Line) -> None:
+        self._lines.append(line)
+        if line["kind"] != "preference":
+            return
+        pair = line["pair"]
+        if pair >= len(self.pairs) or line["episodes"] != self.pairs[pair].tolist():
+            raise MisodiceError(
+                f"{self.path}: pair {pair} is of episodes {line['episodes']}, which is not what this run sampled; "
+                "the file was edited: delete it and label again"
+            )
+        self._answered.add(pair)
+
+    def _lock(self) -> None:
+        # The lock is on a file that is never renamed; the kernel drops it when the process dies.
+        self._lock_descriptor = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(self._lock_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MisodiceError(
+                f"{self.path}: another process is labelling into this file; wait for it, or end it, and run again"
+            ) from error
+
+    def _renew(self) -> None:
+        found = self._found_fingerprint()
+        if found is not None and found != self.fingerprint:
+            os.replace(self.path, self._aside(found))
+            print(f"{self.path}: of other data or another labeller; kept as {self._aside(found).name}, beginning anew")
+        kept = self._aside(self.fingerprint)
+        if found != self.fingerprint and kept.is_file():
+            os.replace(kept, self.path)
+            print(f"{self.path}: going on with {kept.name}, which this data and labeller made before")
+        size = self._read(self.path)
+        self._descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+        os.ftruncate(self._descriptor, size)
+        if size == 0:
+            header = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint}
+            self.append({"kind": "header", **header, "n_pairs": len(self.pairs)})
+            self._lines.clear()
+        elif self.path.read_bytes()[-1:] != b"\n":
+            os.write(self._descriptor, b"\n")
+
+    def _close(self) -> None:
+        for descriptor in (self._descriptor, self._lock_descriptor):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._descriptor = self._lock_descriptor = None
+
+
+def _read_lines(path: Path) -> tuple[list[Line], int]:
+    """The lines and how many bytes they fill: a last one that is torn belongs to neither."""
+    content = path.read_bytes()
+    *whole, last = content.split(b"\n")
+    lines = [_parse(path, number, text) for number, text in enumerate(whole, 1)]
+    if last:
+        try:
+            lines.append(_parse(path, len(lines) + 1, last))
+        except MisodiceError:
+            return lines, len(content) - len(last)
+    return lines, len(content)
+
+
+def _parse(path: Path, number: int, text: bytes) -> Line:
+    try:
+        line = json.loads(text)
+    except ValueError as error:
+        raise MisodiceError(
+            f"{path}: line {number} is no JSON ({error}); restore the file, or delete that line to have it asked again"
+        ) from error
+    if not isinstance(line, dict) or "kind" not in line:
+        raise MisodiceError(f"{path}: line {number}: expected an object with a 'kind'; this is no {FORMAT} file")
+    return line
+
+
+def _check_header(path: Path, header: Line) -> None:
+    if header.get("format") != FORMAT or header.get("version") != VERSION:
+        raise MisodiceError(
+            f"{path}: found format {header.get('format')!r}, version {header.get('version')!r}, expected {FORMAT!r}, "
+            f"version {VERSION}; move the file away, or use the misodice that made it"
+        )
+
+
+def _position_consistency(lines: list[Line]) -> float | None:
+    orders: dict[int, dict[str, str]] = {}
+    for line in lines:
+        if line["kind"] == "reply" and line["answer"] is not None:
+            orders.setdefault(line["pair"], {})[line["order"]] = line["answer"]
+    alike = list(_alike(orders))
+    return float(np.mean(alike)) if alike else None
+
+
+def _alike(orders: dict[int, dict[str, str]]) -> Iterator[bool]:
+    for given in orders.values():
+        if len(given) == 2:
+            yield given["forward"] == OPPOSITE[given["swapped"]]
+
+
+OPPOSITE: dict[str, Answer] = {"first": "second", "second": "first", "tie": "tie"}
+"""What an answer given with the two episodes exchanged says of the pair as it is."""

@@ -1,0 +1,8 @@
+"""Phase 1's labellers (paper 4 and B.2)."""
+
+from misodice.labelling.base import Labeller
+from misodice.labelling.llm import LLMLabeller
+from misodice.labelling.oracle import OracleLabeller
+from misodice.labelling.rule import RuleLabeller
+
+__all__ = ["LLMLabeller", "Labeller", "OracleLabeller", "RuleLabeller"]

@@ -1,0 +1,58 @@
+"""What every labeller is: pairs of episodes in, preferences out."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import Any
+
+from rich.progress import track
+
+from misodice.data.episodes import Episodes
+from misodice.data.preferences import Answer, PreferencesFile
+
+
+class Labeller(ABC):  # noqa: B024 - one of compare and label is overridden, neither alone is abstract
+    """Base class of labellers; choose one by `--labels.labeller ClassName` or by its class path.
+
+    A labeller that judges each pair by itself overrides `compare` alone. Constructor arguments are kept as attributes
+    of plain types: they are what tells one labeller's answers from another's.
+    """
+
+    tie_reason = "judged equal"
+    """Why `compare` calls a pair a tie, as it is counted in the results."""
+
+    def compare(self, episodes: Episodes, first: int, second: int) -> Answer:
+        """Which of two episodes is better.
+
+        Args:
+            episodes: the file.
+            first: index of an episode.
+            second: index of another.
+        """
+        raise NotImplementedError(f"{type(self).__name__} overrides neither compare nor label")
+
+    def check(self, episodes: Episodes) -> None:  # noqa: B027 - most labellers read what every file has
+        """Raise a MisodiceError where the file lacks what this labeller reads."""
+
+    def label(self, episodes: Episodes, file: PreferencesFile) -> None:
+        """Answer every pair of `file` that has no answer yet, and append it.
+
+        Raises:
+            MisodiceError: the file lacks what the labeller reads, or cannot be written.
+        """
+        self.check(episodes)
+        with file:
+            for pair in track(file.missing, "labelling", transient=True):
+                answer = self.compare(episodes, *file.pairs[pair].tolist())
+                file.append(file.preference(pair, answer, self.tie_reason))
+
+    def identity(self) -> dict[str, Any]:
+        """What determines the answers, as JSON: it goes into the fingerprint of preferences.jsonl."""
+        kind = type(self)
+        options = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return {"class": f"{kind.__module__}.{kind.__qualname__}", **options}
+
+    def view(self, episodes: Episodes, first: int, second: int) -> str:
+        """What this labeller sees of a pair, for `misodice label --show`."""
+        lengths = episodes.length[[first, second]]
+        return f"first: {lengths[0]} steps\nsecond: {lengths[1]} steps"
