@@ -86,6 +86,16 @@ def test_independent_mixer_gives_a_weight_for_each_agent(smax_file, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("method", "stages"), [("bc_0", 1), ("bc_05", 1), ("bc_1", 1), ("indd", 3), ("misodice_vdn", 3)]
+)
+def test_method_overlays_train_only_what_they_need(smax_file, tmp_path, method, stages):
+    fit(tmp_path, smax_file, "--config", str(CONFIGS / "methods" / f"{method}.yaml"))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["method"] == method
+    assert len(summary["stages"]) == stages
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--data.k", "33"], ["data.k is 33", "1 to 32"]),

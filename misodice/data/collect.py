@@ -164,7 +164,8 @@ def _heuristic(env: TeamEnv) -> Actor:
 
 def default_sources(config: EnvConfig) -> list[Source]:
     """The paper's D_U, 200 expert and 1000 poor episodes, from the bundled behaviours."""
-    if resolve_engine(config) == "mamujoco":
+    engine = resolve_engine(config)
+    if engine == "mamujoco":
         poor = {
             "Hopper": [Source("hopper_v5_poor", 500, "poor"), Source("hopper_v5_medium_low", 500, "poor", 0.3)],
             "Ant": [Source("ant_v5_poor", 500, "poor"), Source("random", 500, "random")],
