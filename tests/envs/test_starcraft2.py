@@ -251,7 +251,7 @@ def test_heuristic_goes_through_the_games(make: MakeEnv) -> None:
 
 
 def test_default_data_are_the_heuristic_and_random() -> None:
-    sources = default_sources(EnvConfig("starcraft2"), "starcraft2")
+    sources = default_sources(EnvConfig("starcraft2"))
     assert [(source.behaviour, source.episodes) for source in sources] == [("heuristic", 200), ("random", 1000)]
 
 
