@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -178,9 +179,12 @@ QUIET = (
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake ends in one message and exit status 2."""
     arguments = list(sys.argv[1:] if args is None else args)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # so that a class path finds a user's module beside which the command was given
     # LightningCLI warns where both are given; in tests sys.argv is pytest's.
     sys.argv = sys.argv[:1] if args is not None else sys.argv
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in QUIET:
         warnings.filterwarnings("ignore", message=message)
     try:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ class Source:
 
     Args:
         behaviour: a bundled policy's name (zerg_5_vs_5_expert, hopper_v5_poor), "random", "heuristic" (SMAX,
-            StarCraft II), or the path of a policy's npz or of a trained policy's checkpoint.
+            StarCraft II), the path of a policy's npz or of a trained policy's checkpoint, or the class path of an
+            `envs.base.Actor` of your own, made with the environment.
         episodes: how many.
         source: the name written beside each episode, hidden from training.
         noise: standard deviation of Gaussian noise on continuous actions.
@@ -136,15 +138,44 @@ def make_actor(env: TeamEnv, behaviour: str, noise: float = 0.0) -> Actor:
     if behaviour == "heuristic":
         return _heuristic(env)
     if behaviour.endswith(".ckpt"):
-        from misodice.modules import Policy
-
-        return PolicyActor(Policy.load_from_checkpoint(behaviour, map_location="cpu").eval())
+        return _trained(env, behaviour)
+    if "." in behaviour and not behaviour.endswith(".npz"):
+        return _own_actor(env, behaviour)
     folder = Path(str(files("misodice"))) / "behaviours" / str(env.header.env["engine"])
     path = Path(behaviour) if behaviour.endswith(".npz") else folder / f"{behaviour}.npz"
     if not path.is_file():
         bundled = ", ".join(sorted(p.stem for p in folder.glob("*.npz")))
         raise MisodiceError(f"behaviour {behaviour!r}: not found; bundled: {bundled}, heuristic, random")
     return NpzActor(env, path, noise)
+
+
+def _trained(env: TeamEnv, path: str) -> Actor:
+    from misodice.modules import Policy
+
+    if not Path(path).is_file():
+        raise MisodiceError(f"behaviour {path}: no such file; a run keeps its policy in policy/last.ckpt")
+    policy = Policy.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
+    spec = policy.spec
+    assert spec is not None
+    found = (spec.n_agents, spec.obs_dim, spec.n_actions)
+    expected = (env.n_agents, env.obs_dim, env.n_actions)
+    if found != expected:
+        raise MisodiceError(
+            f"behaviour {path}: agents, observation and action sizes are {found}, but the task's are {expected}; "
+            "choose a policy of this task"
+        )
+    return PolicyActor(policy)
+
+
+def _own_actor(env: TeamEnv, class_path: str) -> Actor:
+    try:
+        actor: Actor = resolve_name(class_path)(env)
+    except (ImportError, AttributeError) as error:
+        raise MisodiceError(
+            f"behaviour {class_path!r}: cannot be imported ({error}); expected module.Class of an actor made with the "
+            "environment"
+        ) from error
+    return actor
 
 
 def _heuristic(env: TeamEnv) -> Actor:

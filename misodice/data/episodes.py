@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -97,9 +98,13 @@ class Episodes:
             return int(self.available_actions.shape[2])
         return int(self.actions.shape[2])
 
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum(self.length)
+
     def __getitem__(self, index: int) -> Episode:
         """Episode `index` as views of the arrays."""
-        end = int(self.length[: index + 1].sum())
+        end = int(self._ends[index])
         start = end - int(self.length[index])
         rows, steps = slice(start + index, end + index + 1), slice(start, end)
         return Episode(

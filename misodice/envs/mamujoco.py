@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -9,7 +11,9 @@ from typing import Any, Literal
 
 import mujoco
 import numpy as np
-from gymnasium_robotics import mamujoco_v1
+
+with contextlib.redirect_stderr(None):  # it prints notes on the Adroit hand
+    from gymnasium_robotics import mamujoco_v1
 
 from misodice.data.episodes import Header
 from misodice.envs.base import Observation, TeamEnv
@@ -20,6 +24,10 @@ mujoco.set_mju_user_warning(lambda message: None)
 
 # The paper's Ant has 111 entries: v5's 105 with six zeros where v4 had the world's contact forces.
 ANT_GAP, ANT_ZEROS = 27, 6
+TASKS = (
+    *("Hopper", "Ant", "HalfCheetah", "Walker2d", "Humanoid", "HumanoidStandup", "Swimmer", "Reacher", "Pusher"),
+    *("CoupledHalfCheetah", "ManySegmentSwimmer", "ManySegmentAnt"),
+)
 PARTITIONS = {"Hopper": "3x1", "Ant": "2x4", "HalfCheetah": "6x1"}
 
 
@@ -40,6 +48,9 @@ class MamujocoEnv(TeamEnv):
     ) -> None:
         if layout is None and agent_obsk is None:
             raise MisodiceError("env: layout null needs agent_obsk (0, 1, …), otherwise there would be one agent only")
+        if task not in TASKS:
+            near = difflib.get_close_matches(task, TASKS, n=3) or TASKS
+            raise MisodiceError(f"env.task: unknown MaMuJoCo task {task!r}; nearest: {', '.join(near)}")
         partition = partition or PARTITIONS.get(task)
         self.num_envs = num_envs
         self.layout = layout
@@ -47,7 +58,7 @@ class MamujocoEnv(TeamEnv):
             self._bodies = [mamujoco_v1.parallel_env(task, partition, agent_obsk or 0) for _ in range(num_envs)]
         except Exception as error:
             raise MisodiceError(
-                f"env: MaMuJoCo has no task {task!r} with partition {partition!r} ({error}); for example Hopper 3x1, "
+                f"env.partition: MaMuJoCo's {task} has no partition {partition!r} ({error}); for example Hopper 3x1, "
                 "Ant 2x4, HalfCheetah 6x1, Walker2d 2x3"
             ) from error
         body = self._bodies[0]

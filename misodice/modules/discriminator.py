@@ -93,7 +93,7 @@ class Discriminator(Stage):
 
     def training_step(self, batch: DiscriminatorBatch, batch_idx: int) -> Tensor:
         loss = dice.discriminator_loss(self(batch.expert), self(batch.union))
-        self.log_train(loss=loss.detach())
+        self.log_train(len(batch.union.obs), loss=loss.detach())
         return loss
 
     def validation_step(self, batch: DiscriminatorBatch, batch_idx: int) -> None:

@@ -75,7 +75,7 @@ class Policy(Stage):
     def training_step(self, batch: PolicyBatch, batch_idx: int) -> Tensor:
         log_prob = self.head.log_prob(self(batch.obs), batch.actions, batch.available_actions)
         loss = dice.weighted_bc_loss(log_prob, batch.weight)
-        self.log_train(loss=loss.detach(), log_prob=log_prob.detach().mean())
+        self.log_train(len(batch.obs), loss=loss.detach(), log_prob=log_prob.detach().mean())
         return loss
 
     @torch.inference_mode()

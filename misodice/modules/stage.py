@@ -101,9 +101,10 @@ class Stage(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.lr)
 
-    def log_train(self, **metrics: Tensor) -> None:
+    def log_train(self, batch_size: int, **metrics: Tensor) -> None:
         """Log means over the epoch as `{stage}/{what}`."""
-        self.log_dict({f"{self.name}/{what}": value for what, value in metrics.items()}, on_step=False, on_epoch=True)
+        named = {f"{self.name}/{what}": value for what, value in metrics.items()}
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=batch_size)
 
     def on_after_backward(self) -> None:
         # Before the optimiser's step: weights that a NaN has not reached are what the last checkpoint must hold.

@@ -112,7 +112,8 @@ class Value(Stage):
     def training_step(self, batch: ValueBatch, batch_idx: int) -> Tensor:
         advantage, initial_nu = self.advantage(batch, (batch.initial_obs, batch.initial_state))
         loss = self.objective(initial_nu, advantage, self.alpha, self.gamma)
-        self.log_train(loss=loss.detach(), initial_nu=initial_nu.detach().mean(), advantage=advantage.detach().mean())
+        means = {"initial_nu": initial_nu.detach().mean(), "advantage": advantage.detach().mean()}
+        self.log_train(len(batch.obs), loss=loss.detach(), **means)
         return loss
 
     def predict_step(self, batch: ValueBatch, batch_idx: int) -> dict[str, Tensor]:
