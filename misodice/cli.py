@@ -170,6 +170,8 @@ QUIET = (
     "Couldn't infer the batch indices",
     "Total length of `list` across ranks is zero",
     "The number of training batches",
+    # A rollout is played and logged by one process.
+    "It is recommended to use `self.log.*rollout/",
     "Checkpoint directory .* exists and is not empty",
     "Experiment logs directory .* exists and is not empty",
 )

@@ -129,19 +129,22 @@ class Pipeline:
         stage.fingerprint = self.resume_marks[stage.name]
         self.data.stage = stage
         writer = ColumnWriter(self.run.columns, mark)
-        checkpoint = self._checkpoint(stage)
-        trainer = self._trainer(stage, [] if self.fast else [checkpoint, writer])
+        last, best = self._checkpoints(stage)
+        trainer = self._trainer(stage, [] if self.fast else [last, *filter(None, [best]), writer])
         ckpt_path = self._resume_path(stage) if resume and not self.fast else None
         started = time.perf_counter()
-        trainer.fit(stage, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
+        try:
+            trainer.fit(stage, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
+        except SystemExit:
+            if trainer.interrupted:  # Lightning turns Ctrl-C into this
+                raise KeyboardInterrupt from None
+            raise
         seconds = time.perf_counter() - started
-        if trainer.interrupted:
-            raise KeyboardInterrupt
         if self.fast:
             return
         if stage.writes:
-            best = checkpoint.best_model_path or None
-            trainer.predict(stage, datamodule=self.data, ckpt_path=best, return_predictions=False, weights_only=True)
+            path = (best or last).best_model_path
+            trainer.predict(stage, datamodule=self.data, ckpt_path=path, return_predictions=False, weights_only=True)
         if trainer.is_global_zero:
             samples = trainer.global_step * self.data.batch_size * trainer.world_size
             record = {
@@ -154,23 +157,21 @@ class Pipeline:
             self.run.write_stage_record(stage.name, record)
         trainer.strategy.barrier()
 
-    def _checkpoint(self, stage: Stage) -> ModelCheckpoint:
-        monitor = stage.monitor if self.data.holds_out else None
-        if monitor != stage.monitor:
+    def _checkpoints(self, stage: Stage) -> tuple[ModelCheckpoint, ModelCheckpoint | None]:
+        """`last.ckpt` of every epoch, and `best.ckpt` where the stage monitors something that is held out."""
+        folder = self.run.path / stage.name
+        last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+        if not stage.monitor:
+            return last, None
+        if not self.data.holds_out:
             self.console.print(f"{stage.name}: no episodes held out (data.held_out, data.k): the last epoch is kept")
-        return ModelCheckpoint(
-            self.run.path / stage.name,
-            filename="best",
-            monitor=monitor,
-            save_top_k=1 if monitor else 0,
-            save_last=True,
-            enable_version_counter=False,
-        )
+            return last, None
+        return last, ModelCheckpoint(folder, filename="best", monitor=stage.monitor, enable_version_counter=False)
 
     def _trainer(self, stage: Stage, callbacks: list[Callback]) -> Trainer:
         """A new Trainer from the one shared config: one used again would train 0 steps."""
         config = self.trainer.clone()
-        config.callbacks = copy.deepcopy(config.callbacks or []) + callbacks
+        config.callbacks = [*copy.deepcopy(_as_list(config.callbacks)), *callbacks]
         if stage.monitor and stage.patience and not self.fast and self.data.holds_out:
             config.callbacks.append(EarlyStopping(stage.monitor, patience=stage.patience))
         if isinstance(stage, Policy):
@@ -183,8 +184,7 @@ class Pipeline:
         if not self.fast:
             folder = self.run.path / stage.name
             folder.mkdir(parents=True, exist_ok=True)
-            loggers: Sequence[Logger] = config.logger if isinstance(config.logger, list) else [config.logger]
-            extra = [logger for logger in loggers if isinstance(logger, Logger)]
+            extra = [logger for logger in _as_list(config.logger) if isinstance(logger, Logger)]
             config.logger = [CSVLogger(folder, name="", version=""), *copy.deepcopy(extra)]
         config.enable_model_summary = bool(config.enable_model_summary)
         config.num_sanity_val_steps = 0
@@ -199,3 +199,10 @@ class Pipeline:
             return None
         self.console.print(f"{stage.name}: going on from {path}")
         return str(path)
+
+
+def _as_list(given: Any) -> list[Any]:
+    """Lightning takes one callback or logger, several, or none."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, (list, tuple)) else [given]

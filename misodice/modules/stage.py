@@ -104,7 +104,7 @@ class Stage(LightningModule):
     def log_train(self, batch_size: int, **metrics: Tensor) -> None:
         """Log means over the epoch as `{stage}/{what}`."""
         named = {f"{self.name}/{what}": value for what, value in metrics.items()}
-        self.log_dict(named, on_step=False, on_epoch=True, batch_size=batch_size)
+        self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=batch_size)
 
     def on_after_backward(self) -> None:
         # Before the optimiser's step: weights that a NaN has not reached are what the last checkpoint must hold.

@@ -1,0 +1,80 @@
+"""Interrupted, broken and changed runs."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from tests.test_cli import fit, metrics
+
+
+class Interrupt(Callback):
+    """Ctrl-C at the start of an epoch of the value stage."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if pl_module.name == "value" and trainer.current_epoch == 2:
+            raise KeyboardInterrupt
+
+
+class Break(Callback):
+    """A NaN that comes late in the value stage."""
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
+        if pl_module.name == "value" and trainer.current_epoch == 2:
+            with torch.no_grad():
+                next(pl_module.mixer.parameters()).fill_(float("nan"))
+
+
+def stage_rows(run_dir: Path, stage: str) -> list[dict[str, str]]:
+    return [row for row in metrics(run_dir) if row["stage"] == stage]
+
+
+@pytest.fixture
+def sigint():
+    """Lightning ignores Ctrl-C for good once it was interrupted."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("sigint")
+def test_an_interrupted_run_goes_on_and_ends_as_an_unbroken_one(smax_file, tmp_path, capsys):
+    length = ["--trainer.max_epochs", "4"]
+    fit(tmp_path / "whole", smax_file, *length)
+    broken = tmp_path / "broken"
+    fit(broken, smax_file, *length, "--trainer.callbacks", "tests.test_pipeline.Interrupt", status=130)
+    assert "--ckpt_path last" in capsys.readouterr().err
+    assert not (broken / "summary.json").exists()
+    assert not (broken / "policy").exists()
+    fit(broken, smax_file, *length, "--ckpt_path", "last")
+    said = capsys.readouterr().out
+    assert "discriminator: up to date" in said
+    assert f"value: going on from {broken / 'value' / 'last.ckpt'}" in said
+    results = [json.loads((run / "summary.json").read_text())["rollout"] for run in (tmp_path / "whole", broken)]
+    assert results[0] == results[1]
+    assert stage_rows(broken, "value")[-1] == stage_rows(tmp_path / "whole", "value")[-1]
+
+
+def test_more_epochs_go_on_from_where_the_stage_ended(smax_file, tmp_path, capsys):
+    fit(tmp_path / "run", smax_file)
+    capsys.readouterr()
+    fit(tmp_path / "run", smax_file, "--trainer.max_epochs", "3", "--ckpt_path", "last")
+    assert capsys.readouterr().out.count("going on from") >= 1
+    steps = json.loads((tmp_path / "run" / "policy" / "stage.json").read_text())["steps"]
+    fit(tmp_path / "afresh", smax_file, "--trainer.max_epochs", "3")
+    assert steps == json.loads((tmp_path / "afresh" / "policy" / "stage.json").read_text())["steps"]
+
+
+def test_a_nan_keeps_the_last_good_checkpoint(smax_file, tmp_path, capsys):
+    run = tmp_path / "run"
+    broken = ["--trainer.max_epochs", "4", "--trainer.callbacks", "tests.test_pipeline.Break"]
+    fit(run, smax_file, *broken, status=2)
+    message = capsys.readouterr().err
+    assert "stage value" in message
+    assert "step" in message
+    kept = torch.load(run / "value" / "last.ckpt", weights_only=True)
+    assert kept["epoch"] == 1
+    assert all(torch.isfinite(tensor).all() for tensor in kept["state_dict"].values())
