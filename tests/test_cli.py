@@ -2,13 +2,18 @@
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 from misodice.cli import main
+from misodice.data.collect import Source, collect
+from misodice.data.episodes import Episodes
+from misodice.envs import EnvConfig
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -153,3 +158,84 @@ def test_unknown_task_names_the_nearest(tmp_path, capsys):
     )
     assert "zerg_5_vs_5" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_trained_policy_and_a_class_path_act_in_collect(smax_file, tmp_path, capsys):
+    fit(tmp_path / "run", smax_file)
+    sources = [
+        {"behaviour": str(tmp_path / "run" / "policy" / "last.ckpt"), "episodes": 2, "source": "mine"},
+        {"behaviour": "misodice.data.collect.RandomActor", "episodes": 2, "source": "random"},
+    ]
+    command = ["collect", "--output", str(tmp_path / "x.h5"), "--env.engine", "smax", "--env.task", "zerg_5_vs_5"]
+    assert main([*command, "--sources", json.dumps(sources)]) == 0
+    assert sorted(Episodes.read(tmp_path / "x.h5").source) == ["mine", "mine", "random", "random"]
+    command[-1] = "3m"
+    capsys.readouterr()
+    assert main([*command, "--sources", json.dumps(sources[:1])]) == 2
+    assert "choose a policy of this task" in capsys.readouterr().err
+    for behaviour, words in (
+        ("absent.ckpt", "no such file"),
+        ("no.such.Actor", "cannot be imported"),
+        ("x", "bundled"),
+    ):
+        source = {"behaviour": behaviour, "episodes": 1, "source": "x"}
+        assert main([*command, "--sources", json.dumps([source])]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_mix_keeps_every_source_and_hides_none(smax_file, tmp_path):
+    one = tmp_path / "one.h5"
+    collect(EnvConfig("smax", "zerg_5_vs_5"), [Source("random", 3, "third")], one, seed=1)
+    assert main(["mix", "--inputs", f"[{smax_file}, {one}]", "--output", str(tmp_path / "both.h5")]) == 0
+    mixed = Episodes.read(tmp_path / "both.h5")
+    assert Counter(mixed.source.tolist()) == {"expert": 12, "random": 20, "third": 3}
+    assert sorted(mixed.returns) == sorted([*Episodes.read(smax_file).returns, *Episodes.read(one).returns])
+
+
+def test_mix_refuses_two_environments(smax_file, hopper_file, tmp_path, capsys):
+    assert main(["mix", "--inputs", f"[{smax_file}, {hopper_file}]", "--output", str(tmp_path / "x.h5")]) == 2
+    assert "one environment" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_validate_and_a_missing_checkpoint(smax_file, tmp_path, capsys):
+    fit(tmp_path / "run", smax_file)
+    config = ["--config", str(tmp_path / "run" / "config.yaml")]
+    capsys.readouterr()
+    assert main(["validate", *config, "--rollout.episodes", "4"]) == 0
+    assert "4 greedy rollouts" in capsys.readouterr().out
+    assert main(["test", *config, "--ckpt_path", str(tmp_path / "absent.ckpt")]) == 2
+    assert "absent.ckpt does not exist" in capsys.readouterr().err
+
+
+def test_another_logger_by_config(smax_file, tmp_path):
+    logger = "lightning.pytorch.loggers.TensorBoardLogger"
+    fit(tmp_path / "run", smax_file, "--trainer.logger", logger, "--trainer.logger.save_dir", str(tmp_path / "board"))
+    assert list((tmp_path / "board").rglob("events.out.tfevents*"))
+    assert metrics(tmp_path / "run")
+
+
+def test_print_config_is_a_config(tmp_path, capsys):
+    command = ["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml"), "--value.alpha", "0.5", "--print_config"]
+    with pytest.raises(SystemExit):
+        main(command)
+    printed = capsys.readouterr().out
+    path = tmp_path / "printed.yaml"
+    path.write_text(printed)
+    assert yaml.safe_load(printed)["value"]["alpha"] == 0.5
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", str(path), "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(printed)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--env.task", "Hoper"], ["'Hoper'", "Hopper"]),
+        (["--env.task", "Hopper", "--env.partition", "7x7"], ["env.partition", "'7x7'"]),
+    ],
+)
+def test_unknown_mujoco_names(tmp_path, capsys, options, words):
+    assert main(["collect", "--output", str(tmp_path / "x.h5"), "--env.engine", "mamujoco", *options]) == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message

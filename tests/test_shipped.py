@@ -1,0 +1,109 @@
+"""Every shipped config and every command of the README and the docs, on small data."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from misodice.cli import main
+from misodice.data.collect import Source, collect, default_sources
+from misodice.data.episodes import Episodes
+from misodice.envs import EnvConfig
+from tests.test_cli import CONFIGS
+
+ROOT = CONFIGS.parent
+TASKS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+SMALL = {
+    "fit": "--data.k 3 --data.batch_size 256 --rollout.episodes 2 --trainer.max_epochs 1 "
+    "--trainer.limit_train_batches 3 --trainer.enable_progress_bar false",
+    "test": "--rollout.episodes 2",
+    "collect": '--sources \'[{"behaviour": "random", "episodes": 2, "source": "poor"}]\'',
+}
+COMMANDS = [
+    line.strip()
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for block in re.findall(r"```\n(.*?)```", page.read_text(), re.S)
+    for line in block.splitlines()
+    if line.startswith("misodice ")
+]
+
+
+def small_file(path: Path, env: EnvConfig) -> None:
+    """Few episodes of the first and last bundled behaviours."""
+    sources = default_sources(env)
+    few = [Source(sources[i].behaviour, 4, sources[i].source, sources[i].noise) for i in (0, -1)]
+    collect(env, few, path, seed=0)
+
+
+@pytest.mark.parametrize("config", TASKS)
+def test_config(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = CONFIGS / f"{config}.yaml"
+    env = EnvConfig(**yaml.safe_load(path.read_text())["env"])
+    small_file(tmp_path / "small.h5", env)
+    assert main(["fit", "--config", str(path), "--data.path", "small.h5", *shlex.split(SMALL["fit"])]) == 0
+    summary = json.loads((tmp_path / "runs" / config / "misodice" / "seed_0" / "summary.json").read_text())
+    assert summary["task"] == env.task
+    assert np.isfinite(summary["rollout"]["return_mean"])
+
+
+@pytest.mark.parametrize("overlay", sorted((CONFIGS / "paper").glob("*.yaml")), ids=lambda path: path.stem)
+def test_paper_overlay_is_table_3(overlay, capsys):
+    for task in [task for task in TASKS if task.startswith(overlay.stem)]:
+        with pytest.raises(SystemExit):
+            main(["fit", "--config", str(CONFIGS / f"{task}.yaml"), "--config", str(overlay), "--print_config"])
+        config = yaml.safe_load(capsys.readouterr().out)
+        actor = {"smacv2": 3e-4, "mamujoco": 1e-5}[overlay.stem]
+        assert (config["discriminator"]["lr"], config["value"]["lr"], config["policy"]["lr"]) == (3e-4, 3e-4, actor)
+        assert (config["value"]["alpha"], config["value"]["gamma"]) == (0.05, 0.99)
+        assert (config["data"]["batch_size"], config["rollout"]["episodes"]) == (512, 32)
+        assert [config[stage]["epochs"] for stage in ("discriminator", "value", "policy")] == [100] * 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where the documented commands run, in their order: the configs, and files that they expect to find."""
+    path = tmp_path_factory.mktemp("user")
+    (path / "configs").symlink_to(CONFIGS)
+    (path / "examples").symlink_to(ROOT / "examples")
+    for task in ("zerg_5_vs_5", "zerg_10_vs_10"):
+        small_file(path / "data" / f"smax_{task}.h5", EnvConfig("smax", task))
+    for name in ("my.h5", "poor.h5"):
+        (path / name).write_bytes((path / "data" / "smax_zerg_5_vs_5.h5").read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("command", list(dict.fromkeys(COMMANDS)))
+def test_documented_command(folder, monkeypatch, command):
+    if "starcraft2" in command:
+        pytest.skip("needs the game: see test_starcraft2_real.py")
+    monkeypatch.chdir(folder)
+    words = shlex.split(command)[1:]
+    assert main(words + shlex.split(SMALL.get(words[0], ""))) == 0
+
+
+@pytest.mark.parametrize(
+    ("env", "agents", "obs", "state"),
+    [
+        (EnvConfig("smax", "5m_vs_6m"), 5, None, None),
+        (EnvConfig("smax", "6h_vs_8z"), 6, None, None),
+        (EnvConfig("smax", "protoss_10_vs_11"), 10, None, None),
+        (EnvConfig("mamujoco", "Walker2d", "2x3"), 2, None, None),
+        (EnvConfig("mamujoco", "Ant", "4x2", layout=None, agent_obsk=1), 4, None, None),
+        # Table 2 of the paper
+        (EnvConfig("mamujoco", "Hopper", "3x1"), 3, 14, 42),
+        (EnvConfig("mamujoco", "Ant", "2x4"), 2, 113, 226),
+        (EnvConfig("mamujoco", "HalfCheetah", "6x1"), 6, 23, 138),
+    ],
+    ids=lambda value: getattr(value, "task", None),
+)
+def test_any_task_by_options(tmp_path, env, agents, obs, state):
+    collect(env, [Source("random", 2, "poor")], tmp_path / "x.h5", seed=0)
+    episodes = Episodes.read(tmp_path / "x.h5")
+    assert episodes.n_agents == agents
+    if obs is not None:
+        assert (episodes.obs.shape[2], episodes.state.shape[1]) == (obs, state)
