@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
@@ -18,17 +19,33 @@ from rich.console import Console
 
 from misodice.callbacks.rollout import Rollout
 from misodice.commands import COMMANDS, run_command
+from misodice.data.preferences import Preferences
 from misodice.data.prepare import check_against_env, find_or_make
 from misodice.datamodules.transitions import Transitions
 from misodice.envs import EnvConfig
 from misodice.errors import MisodiceError
 from misodice.evaluation import evaluate, print_result
-from misodice.modules import Discriminator, Policy, Value
+from misodice.labelling.labels import Labels
+from misodice.labelling.report import report_labels
+from misodice.modules import Discriminator, Policy, Preference, Value
 from misodice.modules.stage import Stage
-from misodice.pipeline import Pipeline
+from misodice.pipeline import Pipeline, needed
 from misodice.run import RunDir, versions, write_json
 
-STAGES: tuple[type[Stage], ...] = (Discriminator, Value, Policy)
+PHASE_2: tuple[type[Stage], ...] = (Discriminator, Value, Policy)
+
+
+class PhaseTrainer(Trainer):
+    """Lightning's Trainer; its methods are the subcommands that LightningCLI knows, and one more is needed."""
+
+    def label(self, show: int | None = None, dry_run: bool = False) -> None:
+        """Phase 1 alone: ask for preferences, learn the reward, rank the episodes.
+
+        Args:
+            show: print this many pairs as the labeller sees them, with its answers so far, and do nothing else.
+            dry_run: print what the answers would cost, and do nothing else.
+        """
+        raise NotImplementedError("labelling is no method of one Trainer: run `misodice label`")
 
 
 class MisodiceCLI(LightningCLI):
@@ -41,10 +58,11 @@ class MisodiceCLI(LightningCLI):
             "fit": data | {"train_dataloaders", "val_dataloaders"},
             "validate": data | {"dataloaders", "verbose"},
             "test": data | {"dataloaders", "verbose"},
+            "label": set(),
         }
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({"trainer.default_root_dir": "runs"})
         parser.add_argument(
             "--run_dir", type=str | None, help="Default: <default_root_dir>/<config>/<method>/seed_<seed>."
@@ -52,7 +70,11 @@ class MisodiceCLI(LightningCLI):
         parser.add_argument("--method", type=str, default="misodice", help="Name of the method in paths and results.")
         parser.add_class_arguments(EnvConfig, "env")
         parser.add_lightning_class_args(Transitions, "data")
-        for stage in STAGES:
+        parser.add_class_arguments(Labels, "labels")
+        parser.set_defaults({"labels.labeller": {"class_path": "misodice.labelling.RuleLabeller"}})
+        parser.add_lightning_class_args(Preference, "preference", subclass_mode=True)
+        parser.set_defaults({"preference": {"class_path": "misodice.modules.OMAPL"}})
+        for stage in PHASE_2:
             parser.add_lightning_class_args(stage, stage.name)
         parser.add_class_arguments(Rollout, "rollout")
 
@@ -66,7 +88,8 @@ class MisodiceCLI(LightningCLI):
         self.datamodule: Transitions = init.data
         self.env: EnvConfig = init.env
         self.rollout: Rollout = init.rollout
-        self.stages: list[Stage] = [init[stage.name] for stage in STAGES]
+        self.labels: Labels = init.labels
+        self.stages: list[Stage] = [init[name] for name in ("preference", *(stage.name for stage in PHASE_2))]
         self.model = self.stages[-1]
         self.console = Console(quiet=getattr(rank_zero_only, "rank", 0) != 0, soft_wrap=True)
         # Trains nothing itself (each stage gets one of its own), but refuses bad trainer options at once.
@@ -81,40 +104,77 @@ class MisodiceCLI(LightningCLI):
         root = Path(str(self.options.trainer.default_root_dir))
         return root / config / str(self.options.method) / f"seed_{self.seed}"
 
+    @property
+    def is_global_zero(self) -> bool:
+        return not self.console.quiet
+
     def fit(self, ckpt_path: str | None = None, **kwargs: Any) -> None:
         """Train what is not up to date, in order; roll the policy out; write summary.json."""
+        pipeline = self._pipeline(needed(self.stages, self.datamodule.ranking))
+        if self.is_global_zero and not pipeline.fast:
+            self._save_config()
+        pipeline.fit(resume=ckpt_path == "last")
+        if self.is_global_zero and not pipeline.fast:
+            self.run.join_metrics([stage.name for stage in pipeline.stages])
+            self._summarise(pipeline)
+
+    def label(self, show: int | None = None, dry_run: bool = False, **kwargs: Any) -> None:
+        """Phase 1 alone; or look at pairs, or at the price."""
+        if show is not None or dry_run:
+            self._prepare_data()
+            self.labels.attach(self.datamodule.file, self.datamodule.episodes, self.run.path)
+            if show is not None:
+                self.labels.show(show, self.console)
+            else:
+                self.labels.estimate(self.console)
+            return
+        pipeline = self._pipeline(self.stages[:1])
+        pipeline.fit(resume=False)
+        if self.is_global_zero and not pipeline.fast:
+            self._report_labels(pipeline)
+
+    def _pipeline(self, stages: Sequence[Stage]) -> Pipeline:
+        """The stages on their data, every pair answered that they learn from."""
         fast = bool(self.options.trainer.fast_dev_run)
         if not fast:
             self.run.check_writable()
         self._prepare_data()
-        pipeline = Pipeline(
-            stages=self.stages,
+        if isinstance(stages[0], Preference):
+            self._answer_pairs(fast)
+        return Pipeline(
+            stages=stages,
             data=self.datamodule,
             run=self.run,
             trainer=self.config_init[self.subcommand].trainer,
-            options=json.loads(self._parser("fit").dump(self.options, format="json", skip_unset=False)),
+            options=json.loads(self._parser(self.subcommand).dump(self.options, format="json", skip_unset=False)),
             seed=self.seed,
             console=self.console,
             rollout=self.rollout,
+            labels=self.labels.fingerprint if isinstance(stages[0], Preference) else None,
         )
-        is_global_zero = not self.console.quiet
-        if is_global_zero and not fast:
-            self.datamodule.label(pipeline.marks["labels"])
-            self._save_config()
-        pipeline.fit(resume=ckpt_path == "last")
-        if is_global_zero and not fast:
-            self.run.join_metrics([stage.name for stage in pipeline.stages])
-            self._summarise(pipeline)
+
+    def _answer_pairs(self, fast: bool) -> None:
+        self.labels.attach(self.datamodule.file, self.datamodule.episodes, self.run.path)
+        if fast:
+            # fast_dev_run asks nobody and leaves nothing: that the first is always better is as good as any answer.
+            pairs = self.labels.file.pairs
+            self.datamodule.prefer(Preferences(pairs, np.zeros(len(pairs), np.int8), {}), self.labels.held_out)
+        else:
+            self.datamodule.prefer(self.labels.answer(self.is_global_zero, self.console), self.labels.held_out)
+
+    def _report_labels(self, pipeline: Pipeline) -> dict[str, Any]:
+        """The `labels` part of summary.json, also as a table and a picture."""
+        learnt = isinstance(pipeline.stages[0], Preference)
+        labeller = type(self.labels.labeller).__name__ if learnt else None
+        return report_labels(self.datamodule, labeller, self.run.path, self.console)
 
     def _prepare_data(self) -> None:
-        is_global_zero = not self.console.quiet
-        path = find_or_make(self.options.data.path, self.env, self.console, is_global_zero)
+        path = find_or_make(self.options.data.path, self.env, self.console, self.is_global_zero)
         self.datamodule.attach(path, self.run.path, self.seed)
         self.env = check_against_env(path, self.datamodule.episodes, self.env, self.console)
         self.options.env.engine = self.env.engine
         self.rollout.attach(self.env, self.seed)
-        # A ranking that the file cannot give is refused here, before any training.
-        _ = self.datamodule.expert
+        self.datamodule.check()
 
     def _save_config(self) -> None:
         self.options.run_dir = str(self.run.path)
@@ -133,7 +193,7 @@ class MisodiceCLI(LightningCLI):
             "engine": self.env.engine,
             "method": self.options.method,
             "seed": self.seed,
-            "labels": self.datamodule.label_quality(),
+            "labels": self._report_labels(pipeline),
             "stages": {
                 name: {key: record.get(key) for key in ("steps", "seconds", "samples_per_second")}
                 for name, record in records.items()
@@ -194,6 +254,7 @@ def main(args: Sequence[str] | None = None) -> int:
             run_command(arguments)
         else:
             MisodiceCLI(
+                trainer_class=PhaseTrainer,
                 args=None if args is None else arguments,
                 save_config_callback=None,
                 seed_everything_default=0,

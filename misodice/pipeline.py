@@ -18,8 +18,11 @@ from rich.console import Console
 from misodice.callbacks.column_writer import ColumnWriter
 from misodice.callbacks.rollout import Rollout
 from misodice.data.columns import column_fingerprint
+from misodice.data.labels import Ranking, top_k, write_labels
 from misodice.datamodules.transitions import Transitions
+from misodice.errors import MisodiceError
 from misodice.modules.policy import Policy
+from misodice.modules.preference import Preference
 from misodice.modules.stage import Stage
 from misodice.run import RunDir, file_digest, fingerprint
 
@@ -44,12 +47,29 @@ class StageProgress(RichProgressBar):
         }
 
 
-def needed(stages: Sequence[Stage]) -> list[Stage]:
-    """The stages that the last one needs, in order: those whose columns it reads, and what they read in turn."""
+def columns_read(stage: Stage, ranking: Ranking) -> tuple[str, ...]:
+    """The columns that `stage` depends on: those it reads, and the reward that D_E is ranked by if it knows D_E."""
+    ranked_by = ("reward",) if stage.needs_experts and ranking == "preference" else ()
+    return (*stage.reads, *ranked_by)
+
+
+def needed(stages: Sequence[Stage], ranking: Ranking) -> list[Stage]:
+    """The stages that the last one needs, in order: those whose columns it reads, and what they read in turn.
+
+    Raises:
+        MisodiceError: a stage reads a column that none before it writes.
+    """
     chosen = [stages[-1]]
+    missing = set(columns_read(stages[-1], ranking))
     for stage in reversed(stages[:-1]):
-        if any(column in other.reads for other in chosen for column in stage.writes):
+        if missing & set(stage.writes):
             chosen.insert(0, stage)
+            missing = missing - set(stage.writes) | set(columns_read(stage, ranking))
+    if missing:
+        raise MisodiceError(
+            f"column {sorted(missing)[0]!r} is read, but no stage writes it: local_weight is OMAPL's alone "
+            "(--preference OMAPL); look at policy.weight and value.ratio"
+        )
     return chosen
 
 
@@ -58,13 +78,14 @@ class Pipeline:
     """One run of the stages.
 
     Args:
-        stages: all that are configured, in order; what the last one does not need is not trained.
+        stages: those to be trained, in order (see `needed`).
         data: attached to the episodes file.
         run: where everything is written.
         trainer: the Trainer's arguments, shared by all stages.
         options: the whole config in plain values, for fingerprints.
         seed: of everything random.
         console: where one line for each stage that is skipped goes.
+        labels: fingerprint of the answered pairs; None where none are asked for.
         rollout: evaluates the policy while it trains.
     """
 
@@ -76,10 +97,10 @@ class Pipeline:
     seed: int
     console: Console
     rollout: Rollout
+    labels: str | None
     marks: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stages = needed(self.stages)
         self.fast = bool(self.trainer.fast_dev_run)
         self.marks = self._fingerprints(self.options, lengths=True)
         self.resume_marks = self._fingerprints(self.options, lengths=False)
@@ -88,31 +109,43 @@ class Pipeline:
         """What makes each stage: its config, the columns it reads, D_E if it knows it, and the data."""
 
         def kept(block: dict[str, Any]) -> dict[str, Any]:
-            return {key: value for key, value in block.items() if lengths or key not in LENGTH}
+            inner = {"init_args": kept(block["init_args"])} if block.get("init_args") else {}
+            return {key: value for key, value in block.items() if lengths or key not in LENGTH} | inner
 
         data = options["data"]
         trainer = {key: value for key, value in kept(options["trainer"]).items() if not key.startswith(SHOWN)}
         digest = file_digest(self.data.file)
-        marks = {"labels": fingerprint(digest, data["ranking"], data["k"])}
+        marks: dict[str, str] = {}
         written: dict[str, str] = {}
         common = (digest, self.seed, data["batch_size"], trainer)
         for stage in self.stages:
-            inputs = [written[column] for column in stage.reads]
+            inputs: list[Any] = [written[column] for column in columns_read(stage, data["ranking"])]
             if stage.needs_experts:
-                inputs += [marks["labels"], data["held_out"]]
+                inputs += [data["ranking"], data["k"], data["held_out"]]
+            if isinstance(stage, Preference):
+                inputs += [self.labels, options["labels"]["held_out"]]
             marks[stage.name] = fingerprint(common, stage.name, kept(options[stage.name]), inputs)
             written |= dict.fromkeys(stage.writes, marks[stage.name])
-        return marks
+        return marks | {"labels": fingerprint(digest, data["ranking"], data["k"], written.get("reward"))}
 
     def fit(self, resume: bool) -> None:
         """Train every stage that is not up to date; with `resume`, go on from an interrupted one's last checkpoint."""
         todo = [stage for stage in self.stages if not self._up_to_date(stage)]
+        if self.data.ranking != "preference":
+            self._write_labels()
         for stage in self.stages:
             if stage in todo:
                 self._fit_stage(stage, resume)
             else:
                 folder = self.run.path / stage.name
                 self.console.print(f"{stage.name}: up to date ({folder}), not trained again")
+            if isinstance(stage, Preference) and self.data.ranking == "preference":
+                self._write_labels()
+
+    def _write_labels(self) -> None:
+        if not self.fast and not self.console.quiet:
+            score = self.data.score
+            write_labels(self.run.path / "labels.h5", score, top_k(score, self.data.k), self.marks["labels"])
 
     def _up_to_date(self, stage: Stage) -> bool:
         mark = self.marks[stage.name]
@@ -163,8 +196,8 @@ class Pipeline:
         last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
         if not stage.monitor:
             return last, None
-        if not self.data.holds_out:
-            self.console.print(f"{stage.name}: no episodes held out (data.held_out, data.k): the last epoch is kept")
+        if not stage.holds_out(self.data):
+            self.console.print(f"{stage.name}: nothing is held out (…held_out, data.k): the last epoch is kept")
             return last, None
         return last, ModelCheckpoint(folder, filename="best", monitor=stage.monitor, enable_version_counter=False)
 
@@ -172,7 +205,7 @@ class Pipeline:
         """A new Trainer from the one shared config: one used again would train 0 steps."""
         config = self.trainer.clone()
         config.callbacks = [*copy.deepcopy(_as_list(config.callbacks)), *callbacks]
-        if stage.monitor and stage.patience and not self.fast and self.data.holds_out:
+        if stage.monitor and stage.patience and not self.fast and stage.holds_out(self.data):
             config.callbacks.append(EarlyStopping(stage.monitor, patience=stage.patience))
         if isinstance(stage, Policy):
             config.callbacks.append(self.rollout)

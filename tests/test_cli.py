@@ -19,7 +19,8 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 def fit(run_dir: Path, data: Path, *more: str, config: str = "smacv2_zerg", status: int = 0) -> None:
-    small = ["--data.k", "5", "--data.batch_size", "64", "--rollout.episodes", "2", "--rollout.every_n_epochs", "1"]
+    small = ["--labels.n_pairs", "60", "--data.k", "5", "--data.batch_size", "64"]
+    small += ["--rollout.episodes", "2", "--rollout.every_n_epochs", "1"]
     quiet = ["--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"]
     where = ["--data.path", str(data), "--run_dir", str(run_dir)]
     assert main(["fit", "--config", str(CONFIGS / f"{config}.yaml"), *where, *small, *quiet, *more]) == status
@@ -34,8 +35,9 @@ def test_fit_writes_every_artefact_and_a_second_run_trains_nothing(smax_file, tm
     run_dir = tmp_path / "run"
     fit(run_dir, smax_file)
     assert {p.name for p in run_dir.iterdir()} == {
-        *("config.yaml", "metrics.csv", "labels.h5", "columns.h5", "summary.json"),
-        *("discriminator", "value", "policy"),
+        *("config.yaml", "metrics.csv", "preferences.jsonl", ".preferences.jsonl.lock"),
+        *("labels.h5", "labels.png", "columns.h5", "summary.json"),
+        *("preference", "discriminator", "value", "policy"),
     }
     summary = json.loads((run_dir / "summary.json").read_text())
     assert summary["rollout"]["episodes"] == 2 == len(summary["rollout"]["returns"])
@@ -51,7 +53,7 @@ def test_fit_writes_every_artefact_and_a_second_run_trains_nothing(smax_file, tm
     }
     capsys.readouterr()
     fit(run_dir, smax_file)
-    assert capsys.readouterr().out.count("not trained again") == 3
+    assert capsys.readouterr().out.count("not trained again") == 4
     fit(run_dir, smax_file, "--value.alpha", "0.5")
     after = {stage: (run_dir / stage / "last.ckpt").stat().st_mtime_ns for stage in before}
     assert after["discriminator"] == before["discriminator"]
@@ -91,7 +93,8 @@ def test_independent_mixer_gives_a_weight_for_each_agent(smax_file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("method", "stages"), [("bc_0", 1), ("bc_05", 1), ("bc_1", 1), ("indd", 3), ("misodice_vdn", 3)]
+    ("method", "stages"),
+    [("bc_0", 1), ("bc_05", 2), ("bc_1", 2), ("indd", 4), ("misodice_vdn", 4), ("omapl", 2), ("marl_sl", 3)],
 )
 def test_method_overlays_train_only_what_they_need(smax_file, tmp_path, method, stages):
     fit(tmp_path, smax_file, "--config", str(CONFIGS / "methods" / f"{method}.yaml"))

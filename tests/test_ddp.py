@@ -29,7 +29,8 @@ def runs(smax_file, tmp_path_factory) -> tuple[Path, Path, str]:
     folder = tmp_path_factory.mktemp("runs")
     one, two = folder / "one", folder / "two"
     fit(one, smax_file)
-    small = ["--data.k", "5", "--data.batch_size", "64", "--rollout.episodes", "2", "--rollout.every_n_epochs", "1"]
+    small = ["--labels.n_pairs", "60", "--data.k", "5", "--data.batch_size", "64"]
+    small += ["--rollout.episodes", "2", "--rollout.every_n_epochs", "1"]
     trainer = ["--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"]
     ddp = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     where = ["--data.path", str(smax_file), "--run_dir", str(two)]

@@ -18,7 +18,7 @@ from tests.test_cli import CONFIGS
 ROOT = CONFIGS.parent
 TASKS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 SMALL = {
-    "fit": "--data.k 3 --data.batch_size 256 --rollout.episodes 2 --trainer.max_epochs 1 "
+    "fit": "--labels.n_pairs 20 --data.k 3 --data.batch_size 256 --rollout.episodes 2 --trainer.max_epochs 1 "
     "--trainer.limit_train_batches 3 --trainer.enable_progress_bar false",
     "test": "--rollout.episodes 2",
     "collect": '--sources \'[{"behaviour": "random", "episodes": 2, "source": "poor"}]\'',

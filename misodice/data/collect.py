@@ -204,8 +204,8 @@ def default_sources(config: EnvConfig) -> list[Source]:
         }
         if config.task not in poor:
             raise MisodiceError(
-                f"env.task: nothing is bundled for {config.task!r}, only for {', '.join(poor)}; mend the name, or collect "
-                "with sources of your own: misodice collect --sources …"
+                f"env.task: nothing is bundled for {config.task!r}, only for {', '.join(poor)}; mend the name, or "
+                "collect with sources of your own: misodice collect --sources …"
             )
         return [Source(f"{config.task.lower()}_v5_expert", 200, "expert"), *poor[config.task]]
     if engine == "starcraft2":

@@ -12,11 +12,11 @@ import numpy as np
 from misodice.data.episodes import Episodes
 from misodice.errors import MisodiceError
 
+Ranking = Literal["preference", "return", "oracle"]
 
-def rank_episodes(episodes: Episodes, ranking: Literal["return", "oracle"], k: int, path: str) -> np.ndarray:
-    """Score of every episode, [E]: the greatest `k` are D_E.
 
-    "return" is the true return; "oracle" is 1 for the source "expert", so that D_E is drawn from it in file order.
+def check_ranking(episodes: Episodes, ranking: Ranking, k: int, path: str) -> None:
+    """Refuse before any training what could not be ranked after it.
 
     Raises:
         MisodiceError: k is larger than the number of episodes, or the file lacks what the ranking reads.
@@ -25,14 +25,21 @@ def rank_episodes(episodes: Episodes, ranking: Literal["return", "oracle"], k: i
         raise MisodiceError(
             f"{path}: data.k is {k}, expected 1 to {episodes.n_episodes}, the number of episodes; lower it"
         )
-    if ranking == "return":
-        if episodes.returns is None:
+    for field, values in (("return", episodes.returns), ("source", episodes.source)):
+        if ranking == {"return": "return", "source": "oracle"}[field] and values is None:
             raise MisodiceError(
-                f"{path}: field 'episode/return' is missing, which data.ranking return reads; use another"
+                f"{path}: field 'episode/{field}' is missing, which data.ranking {ranking} reads; use another"
             )
+
+
+def rank_episodes(episodes: Episodes, ranking: Literal["return", "oracle"]) -> np.ndarray:
+    """Score of every episode, [E], without a learnt reward: the greatest K are D_E.
+
+    "return" is the true return; "oracle" 1 for the source "expert", so that D_E is drawn from it in file order.
+    """
+    if ranking == "return":
+        assert episodes.returns is not None
         return episodes.returns.astype(np.float64)
-    if episodes.source is None:
-        raise MisodiceError(f"{path}: field 'episode/source' is missing, which data.ranking oracle reads; use another")
     return np.asarray(episodes.source == "expert", np.float64)
 
 
@@ -41,20 +48,6 @@ def top_k(score: np.ndarray, k: int) -> np.ndarray:
     expert = np.zeros(len(score), bool)
     expert[np.argsort(-score, kind="stable")[:k]] = True
     return expert
-
-
-def quality(episodes: Episodes, expert: np.ndarray) -> float | None:
-    """(mean return of D_E − of D_U)/(of the ideal top K − of D_U): 0 for a random choice, 1 for the best possible."""
-    returns = episodes.returns
-    if returns is None:
-        return None
-    spread = np.sort(returns)[-int(expert.sum()) :].mean() - returns.mean()
-    return float((returns[expert].mean() - returns.mean()) / spread) if spread > 0 else None
-
-
-def precision(episodes: Episodes, expert: np.ndarray) -> float | None:
-    """Share of D_E whose true source is "expert"; None where the file does not tell."""
-    return None if episodes.source is None else float((episodes.source[expert] == "expert").mean())
 
 
 def write_labels(path: Path, score: np.ndarray, expert: np.ndarray, fingerprint: str) -> None:

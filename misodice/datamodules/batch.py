@@ -68,3 +68,32 @@ class PolicyBatch:
     actions: Tensor
     available_actions: Tensor | None
     weight: Tensor
+
+
+@dataclass
+class Transition:
+    """A step and what followed: obs and next_obs [M, n, O], state and next_state [M, S], actions as in `Step`.
+
+    terminated [M] is 1 where the episode ended by the environment's own rules, and nothing follows.
+    """
+
+    obs: Tensor
+    state: Tensor
+    actions: Tensor
+    next_obs: Tensor
+    next_state: Tensor
+    terminated: Tensor
+
+
+@dataclass
+class PairBatch:
+    """P pairs of episodes, as the M real steps of both with nothing padded between them.
+
+    side [M]: 2·pair for a step of its first episode, 2·pair + 1 of its second; weight [M]: how many steps of the
+    episode one stands for; first [P]: 1 where the first episode is the better one.
+    """
+
+    transition: Transition
+    side: Tensor
+    weight: Tensor
+    first: Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from misodice.data.columns import read_column
 from misodice.data.episodes import Episodes, rows_of_transitions
-from misodice.data.labels import precision, quality, rank_episodes, top_k, write_labels
-from misodice.datamodules.batch import DiscriminatorBatch, PolicyBatch, Spec, Step, ValueBatch
+from misodice.data.labels import Ranking, check_ranking, rank_episodes, top_k
+from misodice.data.preferences import Preferences
+from misodice.datamodules.batch import DiscriminatorBatch, PolicyBatch, Spec, Step, Transition, ValueBatch
+from misodice.datamodules.preferences import PairedEpisodes
 from misodice.modules.stage import Stage
 
 B = TypeVar("B")
@@ -72,7 +74,8 @@ class Transitions(LightningDataModule):
 
     Args:
         path: episodes file; null makes one under `data/` from the bundled behaviours.
-        ranking: "return" (true return) or "oracle" (true source).
+        ranking: "preference" (recovered reward, summed over the episode), "return" (true return) or "oracle" (true
+            source).
         k: number of episodes in D_E.
         batch_size: transitions a step and process (Table 3: 512).
         held_out: share of the episodes, of D_E and of the rest alike, that the discriminator never trains on.
@@ -81,7 +84,7 @@ class Transitions(LightningDataModule):
     def __init__(
         self,
         path: str | None = None,
-        ranking: Literal["return", "oracle"] = "return",
+        ranking: Ranking = "preference",
         k: int = 200,
         batch_size: int = 512,
         held_out: float = 0.1,
@@ -104,28 +107,29 @@ class Transitions(LightningDataModule):
             self._index()
         return self._episodes
 
+    def check(self) -> None:
+        """Raise a MisodiceError for a ranking that the file cannot give."""
+        check_ranking(self.episodes, self.ranking, self.k, str(self.file))
+
+    def prefer(self, preferences: Preferences, held_out: float) -> None:
+        """Give the answered pairs that the preference stage learns from, and the share that it is judged by."""
+        self.pairs = PairedEpisodes(self, preferences, held_out)
+
+    @property
+    def recovered(self) -> np.ndarray:
+        """G(σ) = Σ R(s, a) of every episode, [E], from the column `reward` (Algorithm 2)."""
+        reward = read_column(self.run_dir / "columns.h5", "reward").astype(np.float64)
+        return np.asarray(np.add.reduceat(reward, np.cumsum(self.episodes.length) - self.episodes.length))
+
+    @property
+    def score(self) -> np.ndarray:
+        """What the episodes are ranked by, [E]; by "preference" once the preference stage has written `reward`."""
+        return self.recovered if self.ranking == "preference" else rank_episodes(self.episodes, self.ranking)
+
     @property
     def expert(self) -> np.ndarray:
         """Which episodes are D_E, bool [E]."""
-        score = rank_episodes(self.episodes, self.ranking, self.k, str(self.file))
-        return top_k(score, self.k)
-
-    def label(self, fingerprint: str) -> None:
-        """Write labels.h5."""
-        score = rank_episodes(self.episodes, self.ranking, self.k, str(self.file))
-        write_labels(self.run_dir / "labels.h5", score, top_k(score, self.k), fingerprint)
-
-    def label_quality(self) -> dict[str, Any]:
-        """The `labels` part of summary.json."""
-        episodes, expert = self.episodes, self.expert
-        return {
-            "labeller": self.ranking,
-            "ties": None,
-            "quality": quality(episodes, expert),
-            "kendall_tau": None,
-            "precision_at_k": precision(episodes, expert),
-            "auroc": None,
-        }
+        return top_k(self.score, self.k)
 
     def _index(self) -> None:
         episodes = self._episodes
@@ -134,6 +138,7 @@ class Transitions(LightningDataModule):
         ends = np.cumsum(episodes.length) - 1
         self.last = torch.zeros(episodes.n_transitions)
         self.last[torch.from_numpy(ends)] = 1.0
+        self.terminated = torch.from_numpy(episodes.terminated).float()
         self.first_rows = self.rows[torch.from_numpy(np.concatenate([[0], ends[:-1] + 1]))]
         obs_mean, obs_std = _statistics(episodes.obs.reshape(-1, episodes.obs.shape[-1]))
         state_mean, state_std = _statistics(episodes.state)
@@ -159,10 +164,12 @@ class Transitions(LightningDataModule):
         self.device = self._device(self.trainer.strategy.root_device)
         self.data = {name: tensor.to(self.device) for name, tensor in self.data.items()}
         self.rows, self.last = self.rows.to(self.device), self.last.to(self.device)
-        self.first_rows = self.first_rows.to(self.device)
-        lengths = episodes.length
-        self.transition_expert = torch.from_numpy(np.repeat(self.expert, lengths)).to(self.device)
-        self.transition_held_out = torch.from_numpy(np.repeat(self._hold_out(), lengths)).to(self.device)
+        self.first_rows, self.terminated = self.first_rows.to(self.device), self.terminated.to(self.device)
+        if self.stage.needs_experts:
+            expert = self._experts()
+            held_out = self._hold_out(expert)
+            self.transition_expert = torch.from_numpy(np.repeat(expert, episodes.length)).to(self.device)
+            self.transition_held_out = torch.from_numpy(np.repeat(held_out, episodes.length)).to(self.device)
         self.columns = {name: self._column(name) for name in self.stage.reads}
 
     def _column(self, name: str) -> Tensor:
@@ -184,10 +191,16 @@ class Transitions(LightningDataModule):
         """Whether there are held-out episodes to judge the discriminator by: a D_E of one episode cannot spare it."""
         return self.held_out > 0 and self.k > 1
 
-    def _hold_out(self) -> np.ndarray:
+    def _experts(self) -> np.ndarray:
+        assert self.trainer is not None
+        if self.trainer.fast_dev_run and self.ranking == "preference":  # type: ignore[attr-defined]
+            # No stage has written a reward: fast_dev_run leaves no artefact.
+            return top_k(np.zeros(self.episodes.n_episodes), self.k)
+        return self.expert
+
+    def _hold_out(self, expert: np.ndarray) -> np.ndarray:
         """Episodes the discriminator is judged by, bool [E]: the same share of D_E and of the rest."""
         rng = np.random.default_rng(self.seed)
-        expert = self.expert
         chosen = np.zeros(len(expert), bool)
         for group in (np.flatnonzero(expert), np.flatnonzero(~expert)):
             if self.holds_out and len(group) > 1:
@@ -212,11 +225,15 @@ class Transitions(LightningDataModule):
             return DiscriminatorBatch(self._step(expert[drawn]), self._step(items))
 
         items = torch.nonzero(self.transition_held_out.cpu() == held_out).flatten()
-        return self._batches(make, items=items, in_order=held_out)
+        return self.batches(make, items=items, in_order=held_out)
+
+    def transition_batches(self) -> Batches[Transition]:
+        """Every transition with its successor, in order."""
+        return self.batches(lambda items, _: self.transition(items), in_order=True)
 
     def step_batches(self) -> Batches[Step]:
         """Every transition, in order."""
-        return self._batches(lambda items, _: self._step(items), in_order=True)
+        return self.batches(lambda items, _: self._step(items), in_order=True)
 
     def value_batches(self, ratio: str, in_order: bool = False) -> Batches[ValueBatch]:
         """Transitions with successors; column `ratio` as log_ratio."""
@@ -239,7 +256,7 @@ class Transitions(LightningDataModule):
                 initial_state=state[initial],
             )
 
-        return self._batches(make, in_order=in_order)
+        return self.batches(make, in_order=in_order)
 
     def policy_batches(self, weight: Tensor) -> Batches[PolicyBatch]:
         """Transitions weighed by `weight`, [T] or [T, n]."""
@@ -255,21 +272,40 @@ class Transitions(LightningDataModule):
                 weight=weight[items],
             )
 
-        return self._batches(make)
+        return self.batches(make)
 
     def _step(self, items: Tensor) -> Step:
         items = items.to(self.device)
         rows = self.rows[items]
         return Step(self.data["obs"][rows], self.data["state"][rows], self.data["actions"][items])
 
-    def _batches(
-        self, make: Callable[[Tensor, torch.Generator], B], items: Tensor | None = None, in_order: bool = False
+    def transition(self, items: Tensor) -> Transition:
+        """Transitions with their successors, items int64 [M]."""
+        items = items.to(self.device)
+        rows = self.rows[items]
+        obs, state = self.data["obs"], self.data["state"]
+        return Transition(
+            obs=obs[rows],
+            state=state[rows],
+            actions=self.data["actions"][items],
+            next_obs=obs[rows + 1],
+            next_state=state[rows + 1],
+            terminated=self.terminated[items],
+        )
+
+    def batches(
+        self,
+        make: Callable[[Tensor, torch.Generator], B],
+        items: Tensor | None = None,
+        in_order: bool = False,
+        batch_size: int | None = None,
     ) -> Batches[B]:
+        """Batches of `items` (null: every transition), shuffled and of `self.batch_size` unless told."""
         trainer = self.trainer
         assert trainer is not None
         return Batches(
             torch.arange(len(self.rows)) if items is None else items,
-            IN_ORDER_BATCH if in_order else self.batch_size,
+            batch_size or (IN_ORDER_BATCH if in_order else self.batch_size),
             make,
             self.seed,
             # Lightning counts in-order passes as epochs too; their draws must not depend on when they are made.

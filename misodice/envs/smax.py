@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import re
 from importlib.metadata import version
@@ -11,12 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-with contextlib.redirect_stdout(None):  # jaxmarl announces on every start which environments it did not find
-    from jaxmarl.environments.smax import HeuristicEnemySMAX
-    from jaxmarl.environments.smax.distributions import Distribution
-    from jaxmarl.environments.smax.heuristic_enemy import create_heuristic_policy, get_heuristic_policy_initial_state
-    from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO
+from jaxmarl.environments.smax import HeuristicEnemySMAX
+from jaxmarl.environments.smax.distributions import Distribution
+from jaxmarl.environments.smax.heuristic_enemy import create_heuristic_policy, get_heuristic_policy_initial_state
+from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO
 
 from misodice.data.episodes import Header
 from misodice.envs.base import Observation, TeamEnv

@@ -34,6 +34,10 @@ class Labeller(ABC):  # noqa: B024 - one of compare and label is overridden, nei
     def check(self, episodes: Episodes) -> None:  # noqa: B027 - most labellers read what every file has
         """Raise a MisodiceError where the file lacks what this labeller reads."""
 
+    def estimate(self, episodes: Episodes, file: PreferencesFile) -> object:
+        """What the pairs without an answer will cost; its text is printed by `misodice label --dry_run`."""
+        return f"{len(file.missing)} of {len(file.pairs)} pairs are to be answered, at no cost"
+
     def label(self, episodes: Episodes, file: PreferencesFile) -> None:
         """Answer every pair of `file` that has no answer yet, and append it.
 

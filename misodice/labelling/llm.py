@@ -40,7 +40,6 @@ class LLMLabeller(Labeller):
         base_url: of the server; null is OpenAI's own, or $OPENAI_BASE_URL.
         reason: ask for a short reason too.
         batch: use the Batch API: half the price, up to 24 hours.
-        dry_run: print the estimate and ask nothing.
         budget: USD that may be spent on one preferences.jsonl, all runs together; null is no limit.
         price: USD for a million input and output tokens; null takes the built-in table's.
         template: path of a Jinja template for the prompt; null is the built-in one.
@@ -60,7 +59,6 @@ class LLMLabeller(Labeller):
         base_url: str | None = None,
         reason: bool = False,
         batch: bool = False,
-        dry_run: bool = False,
         budget: float | None = None,
         price: tuple[float, float] | None = None,
         template: str | None = None,
@@ -83,7 +81,7 @@ class LLMLabeller(Labeller):
                 "LLMLabeller: base_url holds a user name or password, which would be written into config.yaml; leave "
                 "it out and set OPENAI_API_KEY in the environment"
             )
-        self.model, self.base_url, self.reason, self.batch, self.dry_run = model, base_url, reason, batch, dry_run
+        self.model, self.base_url, self.reason, self.batch = model, base_url, reason, batch
         self.budget, self.template, self.moments, self.prompt_tokens = budget, template, moments, prompt_tokens
         self.parameters = DEFAULT_PARAMETERS if parameters is None else parameters
         self.concurrency, self.tries, self.timeout, self.backoff, self.poll = concurrency, tries, timeout, backoff, poll
@@ -130,8 +128,6 @@ class LLMLabeller(Labeller):
         with console.status("describing episodes"):
             requests = self._requests(episodes, file)
         console.print(f"{self.model}: {self._estimate(requests, file)}", highlight=False)
-        if self.dry_run:
-            return
         server = Server(self.base_url, self.tries, self.timeout, self.backoff)
         with file:
             missing = set(file.missing)

@@ -83,7 +83,7 @@ def normalise_weights(log_weight: Tensor, max_weight: float) -> Tensor:
 def bc_weights(expert: Tensor, beta: float) -> Tensor:
     """Weights of mean 1 of the baseline BC: β·1[D_E]/|D_E| + (1 − β)/|D_U|, times |D_U|. Shapes: bool [T] -> [T]."""
     share = expert.float().mean()
-    return (1.0 - beta) + beta * expert.float() / share if beta else torch.ones_like(expert, dtype=torch.float32)
+    return (1.0 - beta) + beta * expert.float() / share
 
 
 def effective_sample_size(weight: Tensor) -> Tensor:
@@ -96,3 +96,20 @@ def weighted_bc_loss(log_prob: Tensor, weight: Tensor) -> Tensor:
     if weight.ndim == 1:
         weight = weight.unsqueeze(-1)
     return -(weight * log_prob).mean()
+
+
+def preference_loss(margin: Tensor, first: Tensor) -> Tensor:
+    """Bradley-Terry cross-entropy −log σ(±margin) of Σr(first episode) − Σr(second) (paper 4, O-MAPL).
+
+    Shapes: margin [P], first [P] with 1 where the first episode is the better one, 0 where the second -> scalar.
+    """
+    return softplus(torch.where(first > 0, -margin, margin)).mean()
+
+
+def extreme_value_loss(z: Tensor, clip: float = 10.0) -> Tensor:
+    """Gumbel regression E[e^z − z − 1] of Extreme-V with z = w_i(q_i − v_i)/β, whose optimum is the soft maximum.
+
+    Beyond ±`clip` the exponential is followed along its tangent, so that the gradient lives on. Shapes: any -> scalar.
+    """
+    inner = z.clamp(-clip, clip)
+    return (torch.exp(inner) * (1.0 + z - inner) - z - 1.0).mean()

@@ -58,6 +58,9 @@ class Discriminator(Stage):
         # Bins, so that memory does not grow with the data.
         self.auroc = BinaryAUROC(thresholds=200)
 
+    def holds_out(self, data: Transitions) -> bool:
+        return data.holds_out
+
     @property
     def needs_experts(self) -> bool:
         return True

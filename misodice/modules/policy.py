@@ -57,8 +57,10 @@ class Policy(Stage):
         return self.weight == "bc" and self.beta > 0
 
     def train_batches(self, data: Transitions) -> Batches[PolicyBatch]:
-        if self.weight == "bc":
+        if self.needs_experts:
             return data.policy_batches(dice.bc_weights(data.transition_expert, self.beta))
+        if self.weight == "bc":
+            return data.policy_batches(torch.ones(data.episodes.n_transitions, device=data.device))
         return data.policy_batches(data.columns[self.weight])
 
     def build(self, spec: Spec) -> None:

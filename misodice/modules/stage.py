@@ -49,6 +49,10 @@ class Stage(LightningModule):
         """Columns that must be there before it is trained."""
         return ()
 
+    def holds_out(self, data: Transitions) -> bool:
+        """Whether `data` keeps something back that `monitor` can be measured on."""
+        return False
+
     @property
     def needs_experts(self) -> bool:
         """Whether it must know D_E."""

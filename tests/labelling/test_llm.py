@@ -219,11 +219,10 @@ def test_prices(battles, tmp_path):
         LLMLabeller("llama", budget=1.0)
 
 
-def test_a_dry_run_estimates_and_touches_nothing(battles, tmp_path, capsys, monkeypatch):
+def test_an_estimate_touches_nothing(battles, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     file = open_file(battles, tmp_path)
-    LLMLabeller(dry_run=True).label(battles, file)
-    assert "24 requests" in capsys.readouterr().out
+    assert "24 requests" in str(LLMLabeller().estimate(battles, file))
     assert not list(tmp_path.iterdir())
 
 
@@ -299,7 +298,7 @@ def test_a_reason_on_request(battles, tmp_path):
 
 
 def test_identity_is_what_changes_answers(battles):
-    same = [LLMLabeller(), LLMLabeller(budget=3.0, concurrency=2, batch=True, tries=2, timeout=1.0, dry_run=True)]
+    same = [LLMLabeller(), LLMLabeller(budget=3.0, concurrency=2, batch=True, tries=2, timeout=1.0)]
     assert same[0].identity() == same[1].identity()
     others = [LLMLabeller("gpt-4o-mini"), LLMLabeller(reason=True), LLMLabeller(parameters={}), LLMLabeller(moments=1)]
     identities = [json.dumps(labeller.identity(), sort_keys=True) for labeller in (same[0], *others)]

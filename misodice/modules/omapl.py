@@ -1,0 +1,118 @@
+"""O-MAPL: soft Q- and V-functions from preferences, and the reward Q − γV̄ that they imply (paper 4, B.2.3)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from misodice.datamodules.batch import PairBatch, Spec, Transition
+from misodice.modules import dice
+from misodice.modules.mixers import HyperMixer, Mixer
+from misodice.modules.networks import AgentMLP, encode_actions
+from misodice.modules.preference import Preference
+
+
+class OMAPL(Preference):
+    r"""Local q_i and v_i with shared weights, one mixer for both, and slow copies of all three.
+
+    .. math:: r = Q_{tot}(s, a) - \gamma (1 - d) \bar V_{tot}(s')
+
+    The local v_i are the soft maxima of the q_i, learnt by Extreme-V regression; the predict pass writes r, and the
+    local weights exp(w̄_i (q_i − v_i)/β) that the baseline OMAPL clones by.
+
+    Args:
+        mixer: class of the mixer, made with (n_agents, state_dim).
+        gamma: γ, the discount.
+        beta: β, the temperature of Extreme-V.
+        tau: share of the networks that the copies take over after each step.
+        max_weight: clip of the normalised local weights.
+        regulariser, pairs, max_steps, patience: see `Preference`.
+        hidden: widths of the local networks.
+        lr: Adam's learning rate.
+        epochs: passes over the pairs.
+    """
+
+    writes = ("reward", "local_weight")
+
+    def __init__(
+        self,
+        mixer: Callable[[int, int], Mixer] = HyperMixer,
+        gamma: float = 0.99,
+        beta: float = 10.0,
+        tau: float = 0.005,
+        max_weight: float = 100.0,
+        regulariser: float = 0.5,
+        pairs: int = 16,
+        max_steps: int = 100,
+        patience: int = 5,
+        hidden: tuple[int, ...] = (256, 256),
+        lr: float = 3e-4,
+        epochs: int = 10,
+    ) -> None:
+        super().__init__(regulariser, pairs, max_steps, patience, lr, epochs)
+        self.mixer_class = mixer
+        self.gamma, self.beta, self.tau, self.max_weight, self.hidden = gamma, beta, tau, max_weight, hidden
+
+    def build(self, spec: Spec) -> None:
+        self.build_metrics()
+        self.n_actions = spec.n_actions
+        self.q = AgentMLP(spec.n_agents, spec.obs_dim + spec.n_actions, 1, self.hidden)
+        self.v = AgentMLP(spec.n_agents, spec.obs_dim, 1, self.hidden)
+        self.mixer = self.mixer_class(spec.n_agents, spec.state_dim)
+        self.target = torch.nn.ModuleList(copy.deepcopy([self.q, self.v, self.mixer])).requires_grad_(False)
+
+    def reward(self, transition: Transition) -> Tensor:
+        _, target_v, target_mixer = self.target
+        total = self.mixer(self._q(self.q, transition), self.standardise_state(transition.state))
+        with torch.no_grad():
+            local = target_v(self.standardise_obs(transition.next_obs)).squeeze(-1)
+            following = target_mixer(local, self.standardise_state(transition.next_state))
+        reward: Tensor = total - self.gamma * (1.0 - transition.terminated) * following
+        return reward
+
+    def local_advantage(self, transition: Transition) -> Tensor:
+        """w̄_i(s)·(q̄_i − v_i)/β, [M, n]: what Extreme-V regresses, and the log of the local weights."""
+        target_q, _, target_mixer = self.target
+        with torch.no_grad():
+            q = self._q(target_q, transition)
+        slope = _slope(target_mixer, q, self.standardise_state(transition.state))
+        v: Tensor = self.v(self.standardise_obs(transition.obs)).squeeze(-1)
+        return slope * (q - v) / self.beta
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        loss, cross_entropy = self.preference_loss(batch, self.reward(batch.transition))
+        value_loss = dice.extreme_value_loss(self.local_advantage(batch.transition))
+        self.log_train(len(batch.first), loss=cross_entropy.detach(), value_loss=value_loss.detach())
+        # The two share no parameter: the one moves q and the mixer, the other v.
+        return loss + value_loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        with torch.no_grad():
+            for slow, fast in zip(self.target, (self.q, self.v, self.mixer), strict=True):
+                for old, new in zip(slow.parameters(), fast.parameters(), strict=True):
+                    old.lerp_(new, self.tau)
+
+    def predict_step(self, batch: Transition, batch_idx: int) -> dict[str, Tensor]:
+        return {"reward": self.reward(batch), "local_weight": self.local_advantage(batch)}
+
+    def finish(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Normalised local weights from their logs over the whole of D_U."""
+        log_weight = columns["local_weight"].double()
+        return columns | {"local_weight": dice.normalise_weights(log_weight, self.max_weight).float()}
+
+    def _q(self, network: torch.nn.Module, transition: Transition) -> Tensor:
+        actions = encode_actions(transition.actions, self.n_actions)
+        q: Tensor = network(torch.cat([self.standardise_obs(transition.obs), actions], dim=-1)).squeeze(-1)
+        return q
+
+
+def _slope(mixer: torch.nn.Module, values: Tensor, state: Tensor) -> Tensor:
+    """w_i(s) = ∂M/∂q_i, [M, n]: of any mixer, with no method of its own for it."""
+    with torch.inference_mode(False), torch.enable_grad():
+        values, state = values.clone().requires_grad_(), state.clone()
+        (slope,) = torch.autograd.grad(mixer(values, state).sum(), values)
+    return slope
