@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -92,6 +93,8 @@ class MisodiceCLI(LightningCLI):
         self.stages: list[Stage] = [init[name] for name in ("preference", *(stage.name for stage in PHASE_2))]
         self.model = self.stages[-1]
         self.console = Console(quiet=getattr(rank_zero_only, "rank", 0) != 0, soft_wrap=True)
+        # A copy: a Trainer appends its default callbacks to the list that it is given.
+        self.trainer_options = copy.deepcopy(init.trainer)
         # Trains nothing itself (each stage gets one of its own), but refuses bad trainer options at once.
         self.trainer = self.instantiate_trainer()
         self.seed = int(self.options.seed_everything)
@@ -145,7 +148,7 @@ class MisodiceCLI(LightningCLI):
             stages=stages,
             data=self.datamodule,
             run=self.run,
-            trainer=self.config_init[self.subcommand].trainer,
+            trainer=self.trainer_options,
             options=json.loads(self._parser(self.subcommand).dump(self.options, format="json", skip_unset=False)),
             seed=self.seed,
             console=self.console,

@@ -27,9 +27,9 @@ from misodice.modules.stage import Stage
 from misodice.run import RunDir, file_digest, fingerprint
 
 # Trainer options that say how to show or where to write do not change what is learnt.
-SHOWN = ("logger", "callbacks", "enable_", "default_root_dir", "log_every", "profiler", "max_time")
-# Nor does how long a stage trains make a checkpoint unfit to go on from.
-LENGTH = ("epochs", "max_epochs", "max_steps", "min_epochs", "min_steps", "patience")
+SHOWN = ("logger", "enable_", "default_root_dir", "log_every", "profiler", "max_time")
+# Nor do how long a stage trains, or the callbacks, make a checkpoint unfit to go on from.
+LENGTH = ("callbacks", "epochs", "max_epochs", "max_steps", "min_epochs", "min_steps", "patience")
 
 
 class StageProgress(RichProgressBar):

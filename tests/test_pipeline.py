@@ -12,10 +12,18 @@ from tests.test_cli import fit, metrics
 
 
 class Interrupt(Callback):
-    """Ctrl-C at the start of an epoch of the value stage."""
+    """Ctrl-C at the start of an epoch of the value stage, the first time.
+
+    Args:
+        once: file that says it happened.
+    """
+
+    def __init__(self, once: str) -> None:
+        self.once = Path(once)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if pl_module.name == "value" and trainer.current_epoch == 2:
+        if pl_module.name == "value" and trainer.current_epoch == 2 and not self.once.exists():
+            self.once.touch()
             raise KeyboardInterrupt
 
 
@@ -45,7 +53,9 @@ def test_an_interrupted_run_goes_on_and_ends_as_an_unbroken_one(smax_file, tmp_p
     length = ["--trainer.max_epochs", "4"]
     fit(tmp_path / "whole", smax_file, *length)
     broken = tmp_path / "broken"
-    fit(broken, smax_file, *length, "--trainer.callbacks", "tests.test_pipeline.Interrupt", status=130)
+    interrupt = {"class_path": "tests.test_pipeline.Interrupt", "init_args": {"once": str(tmp_path / "once")}}
+    length += ["--trainer.callbacks", json.dumps([interrupt])]
+    fit(broken, smax_file, *length, status=130)
     assert "--ckpt_path last" in capsys.readouterr().err
     assert not (broken / "summary.json").exists()
     assert not (broken / "policy").exists()
