@@ -117,13 +117,15 @@ class Pipeline:
         digest = file_digest(self.data.file)
         marks: dict[str, str] = {}
         written: dict[str, str] = {}
-        common = (digest, self.seed, data["batch_size"], trainer)
+        common = (digest, self.seed, trainer)
         for stage in self.stages:
             inputs: list[Any] = [written[column] for column in columns_read(stage, data["ranking"])]
             if stage.needs_experts:
                 inputs += [data["ranking"], data["k"], data["held_out"]]
             if isinstance(stage, Preference):
                 inputs += [self.labels, options["labels"]["held_out"]]
+            else:
+                inputs.append(data["batch_size"])
             marks[stage.name] = fingerprint(common, stage.name, kept(options[stage.name]), inputs)
             written |= dict.fromkeys(stage.writes, marks[stage.name])
         return marks | {"labels": fingerprint(digest, data["ranking"], data["k"], written.get("reward"))}
