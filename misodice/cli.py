@@ -226,6 +226,7 @@ class MisodiceCLI(LightningCLI):
 
 
 QUIET = (
+    "You're using the WeightAveraging callback with a model that overrides",
     # The loaders index tensors in memory: workers would only copy them.
     ".*does not have many workers.*",
     ".*isinstance.treespec, LeafSpec.*",

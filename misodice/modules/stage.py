@@ -82,7 +82,8 @@ class Stage(LightningModule):
         """What to log about the finished columns."""
         return {}
 
-    def setup(self, stage: str) -> None:
+    def configure_model(self) -> None:
+        # Not in `setup`: Lightning's averaging callbacks copy the module before that.
         if self.spec is None:
             self._build(self.trainer.datamodule.spec)  # type: ignore[attr-defined]
 
