@@ -83,8 +83,9 @@ class Stage(LightningModule):
         return {}
 
     def configure_model(self) -> None:
-        # Not in `setup`: Lightning's averaging callbacks copy the module before that.
-        if self.spec is None:
+        # Not in `setup`: Lightning's averaging callbacks copy the module before that. Without a trainer it is being
+        # loaded from a checkpoint, which brings its own spec.
+        if self.spec is None and self._trainer is not None:
             self._build(self.trainer.datamodule.spec)  # type: ignore[attr-defined]
 
     def _build(self, spec: Spec) -> None:
