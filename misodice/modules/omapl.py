@@ -50,8 +50,8 @@ class OMAPL(Preference):
         max_steps: int = 100,
         patience: int = 5,
         hidden: tuple[int, ...] = (256, 256),
-        lr: float = 3e-4,
-        epochs: int = 10,
+        lr: float = 1e-4,
+        epochs: int = 15,
     ) -> None:
         super().__init__(regulariser, pairs, max_steps, patience, lr, epochs)
         self.mixer_class = mixer
