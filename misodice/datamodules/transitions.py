@@ -235,28 +235,37 @@ class Transitions(LightningDataModule):
         """Every transition, in order."""
         return self.batches(lambda items, _: self._step(items), in_order=True)
 
-    def value_batches(self, ratio: str, in_order: bool = False) -> Batches[ValueBatch]:
-        """Transitions with successors; column `ratio` as log_ratio."""
+    def value_batches(self, ratio: str, in_order: bool = False, absorbing: bool = False) -> Batches[ValueBatch]:
+        """Transitions with successors; column `ratio` as log_ratio.
+
+        With `absorbing` every episode's final state is a transition more: it follows upon itself, at the log_ratio of
+        the episode's last step, and `last` marks nothing.
+        """
         obs, state, log_ratio = self.data["obs"], self.data["state"], self.columns[ratio]
+        rows, next_rows, last = self.rows, self.rows + 1, self.last
+        if absorbing:
+            ends = torch.nonzero(self.last).flatten()
+            rows, next_rows = torch.cat([rows, rows[ends] + 1]), torch.cat([next_rows, rows[ends] + 1])
+            log_ratio, last = torch.cat([log_ratio, log_ratio[ends]]), torch.zeros(len(rows), device=self.device)
 
         def make(items: Tensor, generator: torch.Generator) -> ValueBatch:
             items = items.to(self.device)
-            rows = self.rows[items]
+            here, following = rows[items], next_rows[items]
             # Initial states have a sampler of their own: those that happen to be in the batch are no sample of P0.
             drawn = torch.randint(len(self.first_rows), (len(items),), generator=generator).to(self.device)
             initial = self.first_rows[drawn]
             return ValueBatch(
-                obs=obs[rows],
-                state=state[rows],
-                next_obs=obs[rows + 1],
-                next_state=state[rows + 1],
-                last=self.last[items],
+                obs=obs[here],
+                state=state[here],
+                next_obs=obs[following],
+                next_state=state[following],
+                last=last[items],
                 log_ratio=log_ratio[items],
                 initial_obs=obs[initial],
                 initial_state=state[initial],
             )
 
-        return self.batches(make, in_order=in_order)
+        return self.batches(make, torch.arange(len(rows)), in_order)
 
     def policy_batches(self, weight: Tensor) -> Batches[PolicyBatch]:
         """Transitions weighed by `weight`, [T] or [T, n]."""

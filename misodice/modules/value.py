@@ -33,8 +33,8 @@ class Value(Stage):
         gamma: γ, the discount.
         objective: "exp" (Eq. 6), or DemoDICE's "logsumexp".
         ratio: column that stands for log ρ_E/ρ_U: the discriminator's, or the recovered reward (MARL-SL).
-        mask_last: leave out ν(s′) of every episode's last transition. Without it ν runs away on final states, unless
-            final rows are absorbing.
+        mask_last: leave out ν(s′) of every episode's last transition. False makes final states absorbing instead:
+            without either ν would run away on them.
         max_weight: clip of the normalised weights.
         hidden: widths of the local network.
         lr: Adam's learning rate (Table 3, critic).
@@ -80,7 +80,7 @@ class Value(Stage):
         return (self.ratio,)
 
     def train_batches(self, data: Transitions) -> Batches[ValueBatch]:
-        return data.value_batches(self.ratio)
+        return data.value_batches(self.ratio, absorbing=not self.mask_last)
 
     def predict_batches(self, data: Transitions) -> Batches[ValueBatch]:
         return data.value_batches(self.ratio, in_order=True)
