@@ -124,11 +124,10 @@ def random_problem(
     n_agents: int = 2,
     n_states: int = 8,
     ending: bool = False,
-    rows: int = 600,
     starts: int = 100,
     forward: bool = False,
 ) -> Problem:
-    """Counts of product form, so that log ρ_E/ρ_U is a sum over agents; every row occurs in both sets.
+    """Counts of product form, so that log ρ_E/ρ_U is a sum over agents; each row occurs in both sets.
 
     With `ending` one action in each third state ends the episode; with `forward` states lead to later ones alone, so
     that every episode ends whatever is done, as those of a file of episodes do.
@@ -147,12 +146,9 @@ def random_problem(
     start[: max(2, n_states // 4)] = 1.0
     start = np.round(starts * start / start.sum()) / np.round(starts * start / start.sum()).sum()
 
-    def counts(sharpness: float) -> np.ndarray:
-        local = rng.dirichlet(np.full(N_ACTIONS, sharpness), size=(n_states, n_agents)).clip(0.15)
-        local /= local.sum(axis=-1, keepdims=True)
+    def counts() -> np.ndarray:
+        local = rng.integers(1, 5, size=(n_states, n_agents, N_ACTIONS))
         chosen = np.prod([local[:, i, joint[:, i]] for i in range(n_agents)], axis=0)
-        return (rng.dirichlet(np.full(n_states, 5.0)).clip(0.02)[:, None] * chosen).ravel()
+        return (rng.integers(1, 4, size=(n_states, 1)) * chosen).ravel()
 
-    expert, union = counts(1.0), counts(3.0)
-    expert, union = (np.maximum(1, np.round(rows * p / p.sum())).astype(int) for p in (expert, union))
-    return Problem(n_agents, successor, start, expert, union)
+    return Problem(n_agents, successor, start, counts(), counts())

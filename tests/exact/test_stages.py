@@ -63,12 +63,11 @@ def test_discriminator_finds_the_log_ratio(mixer):
     problem = random_problem(seed=2)
     found = fit_discriminator(problem, mixer).numpy()
     gap = np.abs(found - problem.log_ratio)
-    # Counts are rounded, so that the ratio is a sum over agents only nearly: the tilted D_U must still be D_E.
     tilted = np.exp(found) * shares(problem)
     distance = total_variation(tilted / tilted.sum(), problem.expert / problem.expert.sum())
-    print(f"log ratio: mean gap {gap.mean():.3f}, TV of tilted D_U and D_E {distance:.4f} (tolerance {TOLERANCE})")
+    print(f"log ratio: greatest gap {gap.max():.3f}, TV of tilted D_U and D_E {distance:.4f} (tolerance {TOLERANCE})")
     assert distance < TOLERANCE
-    assert gap.mean() < 0.1
+    assert gap.max() < 0.05
 
 
 def test_discriminator_by_probabilities_of_one_agent():
@@ -89,7 +88,7 @@ MORE = [(seed, 2 + seed % 2, 30, bool(seed % 3), alpha) for seed, alpha in enume
 def test_the_whole_chain_ends_at_the_optimum(seed, n_agents, n_states, ending, alpha):
     """Discriminator, value and policy one after another: the policy's visitation is ρ*."""
     gamma = 0.9
-    problem = random_problem(seed, n_agents, n_states, ending, rows=n_states * 200)
+    problem = random_problem(seed, n_agents, n_states, ending)
     log_ratio = fit_discriminator(problem, VDNMixer)
     rho, _ = problem.solve(alpha, gamma)
     log_weight, _ = fit_value(problem, log_ratio, mixer=VDNMixer, alpha=alpha, gamma=gamma, mask_last=ending)
