@@ -13,6 +13,7 @@ from misodice.cli import main
 from misodice.data.collect import Source, collect, default_sources
 from misodice.data.episodes import Episodes
 from misodice.envs import EnvConfig
+from tests.labelling.fake_openai import serve
 from tests.test_cli import CONFIGS
 
 ROOT = CONFIGS.parent
@@ -20,13 +21,15 @@ TASKS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 SMALL = {
     "fit": "--labels.n_pairs 20 --data.k 3 --data.batch_size 256 --rollout.episodes 2 --trainer.max_epochs 1 "
     "--trainer.limit_train_batches 3 --trainer.enable_progress_bar false",
+    "label": "--labels.n_pairs 20 --data.k 3 --trainer.max_epochs 1 --trainer.enable_progress_bar false",
     "test": "--rollout.episodes 2",
     "collect": '--sources \'[{"behaviour": "random", "episodes": 2, "source": "poor"}]\'',
 }
 COMMANDS = [
     line.strip()
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    for block in re.findall(r"```\n(.*?)```", page.read_text(), re.S)
+    for language, block in re.findall(r"^```([^\n]*)\n(.*?)^```$", page.read_text(), re.S | re.M)
+    if not language
     for line in block.splitlines()
     if line.startswith("misodice ")
 ]
@@ -72,6 +75,10 @@ def folder(tmp_path_factory) -> Path:
     (path / "examples").symlink_to(ROOT / "examples")
     for task in ("zerg_5_vs_5", "zerg_10_vs_10"):
         small_file(path / "data" / f"smax_{task}.h5", EnvConfig("smax", task))
+    labeller = re.search(
+        r"^```python\n(.*?class ShorterWins.*?)^```$", (ROOT / "docs/labelling.md").read_text(), re.S | re.M
+    )
+    (path / "my_package.py").write_text(labeller[1])
     for name in ("my.h5", "poor.h5"):
         (path / name).write_bytes((path / "data" / "smax_zerg_5_vs_5.h5").read_bytes())
     return path
@@ -83,7 +90,10 @@ def test_documented_command(folder, monkeypatch, command):
         pytest.skip("needs the game: see test_starcraft2_real.py")
     monkeypatch.chdir(folder)
     words = shlex.split(command)[1:]
-    assert main(words + shlex.split(SMALL.get(words[0], ""))) == 0
+    with serve() as fake:
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
+        assert main(words + shlex.split(SMALL.get(words[0], ""))) == 0
 
 
 @pytest.mark.parametrize(
