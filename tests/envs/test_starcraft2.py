@@ -321,6 +321,8 @@ def test_close_leaves_nothing(make: MakeEnv) -> None:
 def test_workers_end_with_their_parent(game_folder: Path, tmp_path: Path, signal: str) -> None:
     ledger = tmp_path / "ledger"
     program = (
+        # A shell's background job ignores Ctrl-C, and so would its children.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, time; from misodice.envs.starcraft2 import Starcraft2Env\n"
         f"env = Starcraft2Env('zerg_5_vs_5', 2, command=[sys.executable, {str(FAKE)!r}, {str(ledger)!r}, 'none'])\n"
         "env.reset(seed=0); print('ready', flush=True); time.sleep(60)\n"

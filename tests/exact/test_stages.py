@@ -106,7 +106,7 @@ def least_loss(objective: str, mask_last: bool, **options) -> float:
     stage = built(Value(mixer=VDNMixer, gamma=0.99, mask_last=False, hidden=(64, 64), objective=objective), problem)
     stage.mask_last = mask_last  # past the constructor's guard
     batch = problem.values(problem.union, torch.from_numpy(problem.log_ratio), 100)
-    return minimise(stage, batch)
+    return minimise(stage, batch, iterations=200)
 
 
 def test_masked_logsumexp_is_unbounded_and_refused():
