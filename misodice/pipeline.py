@@ -181,7 +181,7 @@ class Pipeline:
             path = (best or last).best_model_path
             trainer.predict(stage, datamodule=self.data, ckpt_path=path, return_predictions=False, weights_only=True)
         if trainer.is_global_zero:
-            samples = trainer.global_step * self.data.batch_size * trainer.world_size
+            samples = trainer.global_step * self.data.train_dataloader().batch_size * trainer.world_size
             record = {
                 "fingerprint": mark,
                 "steps": trainer.global_step,
