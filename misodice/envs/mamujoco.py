@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import mujoco
 import numpy as np
 
-with contextlib.redirect_stderr(None):  # it prints notes on the Adroit hand
+with contextlib.redirect_stderr(io.StringIO()):  # it prints notes on the Adroit hand
     from gymnasium_robotics import mamujoco_v1
 
 from misodice.data.episodes import Header

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import io
 import re
 from importlib.metadata import version
 from typing import Any
@@ -10,10 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxmarl.environments.smax import HeuristicEnemySMAX
-from jaxmarl.environments.smax.distributions import Distribution
-from jaxmarl.environments.smax.heuristic_enemy import create_heuristic_policy, get_heuristic_policy_initial_state
-from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO
+
+with contextlib.redirect_stdout(io.StringIO()):  # it prints which of its other environments are absent
+    from jaxmarl.environments.smax import HeuristicEnemySMAX
+    from jaxmarl.environments.smax.distributions import Distribution
+    from jaxmarl.environments.smax.heuristic_enemy import create_heuristic_policy, get_heuristic_policy_initial_state
+    from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO
 
 from misodice.data.episodes import Header
 from misodice.envs.base import Observation, TeamEnv

@@ -88,11 +88,10 @@ class Discriminator(Stage):
         """log ρ_E/ρ_U = logit of c(s, a), [B] ([B, n] with IndependentMixer)."""
         actions = encode_actions(step.actions, self.n_actions)
         logits = self.local(torch.cat([self.standardise_obs(step.obs), actions], dim=-1)).squeeze(-1)
-        state = self.standardise_state(step.state)
         if self.mixing == "logit":
-            mixed: Tensor = self.mixer(logits, state)
-            return mixed
-        return dice.mix_probabilities(logits, torch.log_softmax(self.mixer(state), dim=-1))
+            return self.mix(self.mixer, logits, step.state)
+        eta = self.mixer(self.standardise_state(step.state)).float()
+        return dice.mix_probabilities(logits, torch.log_softmax(eta, dim=-1))
 
     def training_step(self, batch: DiscriminatorBatch, batch_idx: int) -> Tensor:
         loss = dice.discriminator_loss(self(batch.expert), self(batch.union))

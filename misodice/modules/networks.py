@@ -47,10 +47,14 @@ class AgentMLP(nn.Module):
         layers: list[nn.Module] = [nn.ReLU()]
         for width, following in pairwise(hidden):
             layers += [nn.Linear(width, following), nn.ReLU()]
-        self.rest = nn.Sequential(*layers, nn.Linear(hidden[-1], outputs))
+        self.rest = nn.Sequential(*layers)
+        self.output = nn.Linear(hidden[-1], outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        output: Tensor = self.rest(self.inputs(inputs) + self.agent)
+        hidden = self.rest(self.inputs(inputs) + self.agent)
+        # Under autocast the wide layers alone are of low precision: advantages are small differences of large values.
+        with torch.autocast(hidden.device.type, enabled=False):
+            output: Tensor = self.output(hidden.float())
         return output
 
 

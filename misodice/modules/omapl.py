@@ -67,12 +67,11 @@ class OMAPL(Preference):
 
     def reward(self, transition: Transition) -> Tensor:
         _, target_v, target_mixer = self.target
-        total = self.mixer(self._q(self.q, transition), self.standardise_state(transition.state))
+        total = self.mix(self.mixer, self._q(self.q, transition), transition.state)
         with torch.no_grad():
             local = target_v(self.standardise_obs(transition.next_obs)).squeeze(-1)
-            following = target_mixer(local, self.standardise_state(transition.next_state))
-        reward: Tensor = total - self.gamma * (1.0 - transition.terminated) * following
-        return reward
+            following = self.mix(target_mixer, local, transition.next_state)
+        return total - self.gamma * (1.0 - transition.terminated) * following
 
     def local_advantage(self, transition: Transition) -> Tensor:
         """w̄_i(s)·(q̄_i − v_i)/β, [M, n]: what Extreme-V regresses, and the log of the local weights."""
@@ -112,7 +111,7 @@ class OMAPL(Preference):
 
 def _slope(mixer: torch.nn.Module, values: Tensor, state: Tensor) -> Tensor:
     """w_i(s) = ∂M/∂q_i, [M, n]: of any mixer, with no method of its own for it."""
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(values.device.type, enabled=False):
         values, state = values.clone().requires_grad_(), state.clone()
         (slope,) = torch.autograd.grad(mixer(values, state).sum(), values)
     return slope

@@ -47,8 +47,7 @@ class RewardModel(Preference):
     def reward(self, transition: Transition) -> Tensor:
         actions = encode_actions(transition.actions, self.n_actions)
         local = self.local(torch.cat([self.standardise_obs(transition.obs), actions], dim=-1)).squeeze(-1)
-        reward: Tensor = self.mixer(local, self.standardise_state(transition.state))
-        return reward
+        return self.mix(self.mixer, local, transition.state)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         loss, cross_entropy = self.preference_loss(batch, self.reward(batch.transition))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from misodice.datamodules.batch import Spec
 from misodice.errors import MisodiceError
@@ -93,6 +93,12 @@ class Stage(LightningModule):
         self.standardise_obs = Standardise(spec.obs_mean, spec.obs_std)
         self.standardise_state = Standardise(spec.state_mean, spec.state_std)
         self.build(spec)
+
+    def mix(self, mixer: nn.Module, values: Tensor, state: Tensor) -> Tensor:
+        """M[values] of local values [B, n] in raw state [B, S], [B]: in full precision under autocast too."""
+        with torch.autocast(values.device.type, enabled=False):
+            mixed: Tensor = mixer(values.float(), self.standardise_state(state))
+        return mixed
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         assert self.spec is not None

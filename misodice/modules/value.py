@@ -91,8 +91,7 @@ class Value(Stage):
 
     def forward(self, obs: Tensor, state: Tensor) -> Tensor:
         """ν_tot(s) = M_φ[ν_i(o_i)], [B] ([B, n] with IndependentMixer)."""
-        nu: Tensor = self.mixer(self.local(self.standardise_obs(obs)).squeeze(-1), self.standardise_state(state))
-        return nu
+        return self.mix(self.mixer, self.local(self.standardise_obs(obs)).squeeze(-1), state)
 
     def advantage(self, batch: ValueBatch, *also: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         """A of Eq. 7 and ν of further (obs, state) pairs, the network evaluated once on all of them."""
