@@ -62,7 +62,10 @@ class ValueBatch:
 
 @dataclass
 class PolicyBatch:
-    """obs [B, n, O], actions [B, n] or [B, n, A], available_actions [B, n, A] bool or None, weight [B] or [B, n]."""
+    """obs [B, n, O], actions [B, n] or [B, n, A], available_actions [B, n, A] bool or None, weight [B] or [B, n].
+
+    Drawn in proportion to the agents' mean weight; `weight` is what is left of it: 1, or an agent's share in that mean.
+    """
 
     obs: Tensor
     actions: Tensor

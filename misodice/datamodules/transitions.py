@@ -36,6 +36,7 @@ class Batches(Generic[B]):
         epoch: the current epoch.
         rank, world_size: this process among how many.
         shuffle: False keeps the order, gives each process one contiguous part, and pads by repeating the last item.
+        weight: how often each item is drawn in an epoch, relative to the others, [M]; None draws each once.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class Batches(Generic[B]):
         rank: int,
         world_size: int,
         shuffle: bool = True,
+        weight: Tensor | None = None,
     ) -> None:
-        self.items, self.batch_size, self.make = items, batch_size, make
+        self.items, self.batch_size, self.make, self.weight = items, batch_size, make, weight
         self.seed, self.epoch, self.shuffle = seed, epoch, shuffle
         self.rank, self.world_size = rank, world_size
         self.share = -(-len(items) // world_size)
@@ -60,6 +62,12 @@ class Batches(Generic[B]):
     def __iter__(self) -> Iterator[B]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
         items = self.items
+        if self.weight is not None:
+            # Systematic resampling: an item comes as often as its weight says, up to one; equal ones come once each.
+            cumulative = self.weight.double().cpu().cumsum(0)
+            points = torch.arange(len(items)) + torch.rand(1, generator=generator, dtype=torch.float64)
+            drawn = torch.searchsorted(cumulative, points * (cumulative[-1] / len(items)), right=True)
+            items = items[drawn.clamp(max=len(items) - 1)]
         if self.shuffle:
             items = items[torch.randperm(len(items), generator=generator)]
         items = torch.cat([items, items[-1:].expand(self.share * self.world_size - len(items))])
@@ -268,8 +276,14 @@ class Transitions(LightningDataModule):
         return self.batches(make, torch.arange(len(rows)), in_order)
 
     def policy_batches(self, weight: Tensor) -> Batches[PolicyBatch]:
-        """Transitions weighed by `weight`, [T] or [T, n]."""
+        """Transitions drawn in proportion to `weight`, [T] or the agents' mean of [T, n].
+
+        Most weights are near zero, and a batch of transitions that count for nothing would teach nothing. What is left
+        to weigh by is each agent's share in the mean.
+        """
         available = self.data.get("available_actions")
+        drawn = weight if weight.ndim == 1 else weight.mean(dim=-1)
+        left = weight / (drawn if weight.ndim == 1 else drawn.unsqueeze(-1))
 
         def make(items: Tensor, generator: torch.Generator) -> PolicyBatch:
             items = items.to(self.device)
@@ -278,10 +292,10 @@ class Transitions(LightningDataModule):
                 obs=self.data["obs"][rows],
                 actions=self.data["actions"][items],
                 available_actions=None if available is None else available[rows],
-                weight=weight[items],
+                weight=left[items],
             )
 
-        return self.batches(make)
+        return self.batches(make, weight=drawn)
 
     def _step(self, items: Tensor) -> Step:
         items = items.to(self.device)
@@ -308,6 +322,7 @@ class Transitions(LightningDataModule):
         items: Tensor | None = None,
         in_order: bool = False,
         batch_size: int | None = None,
+        weight: Tensor | None = None,
     ) -> Batches[B]:
         """Batches of `items` (null: every transition), shuffled and of `self.batch_size` unless told."""
         trainer = self.trainer
@@ -322,6 +337,7 @@ class Transitions(LightningDataModule):
             trainer.global_rank,
             trainer.world_size,
             shuffle=not in_order,
+            weight=weight,
         )
 
 

@@ -21,6 +21,8 @@ class Policy(Stage):
 
     .. math:: \max_{\pi_i} E_U[w(s, a) \log \pi_i(a_i | o_i)] \quad (11)
 
+    Transitions are drawn in proportion to w instead of weighed by it, which is the same expectation with less variance.
+
     Args:
         weight: column that weighs the transitions: the value stage's "weight", O-MAPL's own "local_weight", or "bc",
             which is β·1[D_E]/|D_E| + (1 − β)/|D_U| and needs no other stage.
@@ -28,7 +30,7 @@ class Policy(Stage):
         distribution: of continuous actions: "normal" (paper B.4) or "tanh_normal". Discrete actions are categorical.
         hidden: widths of the network.
         lr: Adam's learning rate (Table 3: 3e-4 for SMAC, 1e-5 for MaMuJoCo).
-        epochs: passes over D_U.
+        epochs: times as many draws as D_U has transitions.
     """
 
     name = "policy"
@@ -77,7 +79,7 @@ class Policy(Stage):
     def training_step(self, batch: PolicyBatch, batch_idx: int) -> Tensor:
         log_prob = self.head.log_prob(self(batch.obs), batch.actions, batch.available_actions)
         loss = dice.weighted_bc_loss(log_prob, batch.weight)
-        self.log_train(len(batch.obs), loss=loss.detach(), log_prob=log_prob.detach().mean())
+        self.log_train(len(batch.obs), loss=loss.detach())
         return loss
 
     @torch.inference_mode()
