@@ -6,14 +6,21 @@ import contextlib
 import difflib
 import io
 import re
+import sys
 from importlib.metadata import version
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-with contextlib.redirect_stdout(io.StringIO()):  # it prints which of its other environments are absent
+# It prints which of its other environments are absent, and on the way makes sys.__stdout__ and sys.__stderr__ current.
+with (
+    mock.patch.object(sys, "__stdout__", io.StringIO()),
+    contextlib.redirect_stdout(io.StringIO()),
+    contextlib.redirect_stderr(sys.stderr),
+):
     from jaxmarl.environments.smax import HeuristicEnemySMAX
     from jaxmarl.environments.smax.distributions import Distribution
     from jaxmarl.environments.smax.heuristic_enemy import create_heuristic_policy, get_heuristic_policy_initial_state

@@ -28,11 +28,11 @@ class RewardModel(Preference):
         self,
         mixer: Callable[[int, int], Mixer] = HyperMixer,
         regulariser: float = 0.5,
-        pairs: int = 16,
-        max_steps: int = 100,
+        pairs: int = 64,
+        max_steps: int = 20,
         patience: int = 5,
         hidden: tuple[int, ...] = (256, 256),
-        lr: float = 1e-4,
+        lr: float = 3e-4,
         epochs: int = 15,
     ) -> None:
         super().__init__(regulariser, pairs, max_steps, patience, lr, epochs)
