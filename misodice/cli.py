@@ -31,7 +31,7 @@ from misodice.labelling.report import report_labels
 from misodice.modules import Discriminator, Policy, Preference, Value
 from misodice.modules.stage import Stage
 from misodice.pipeline import Pipeline, needed
-from misodice.run import RunDir, versions, write_json
+from misodice.run import RunDir, file_digest, versions, write_json
 
 PHASE_2: tuple[type[Stage], ...] = (Discriminator, Value, Policy)
 
@@ -180,6 +180,8 @@ class MisodiceCLI(LightningCLI):
         self.datamodule.check()
 
     def _save_config(self) -> None:
+        # The results that lie there are of the config that is replaced here.
+        (self.run.path / "summary.json").unlink(missing_ok=True)
         self.options.run_dir = str(self.run.path)
         self._parser("fit").save(
             self.options, str(self.run.path / "config.yaml"), skip_unset=False, overwrite=True, multifile=False
@@ -194,6 +196,8 @@ class MisodiceCLI(LightningCLI):
         summary = {
             "task": self.env.task,
             "engine": self.env.engine,
+            "env": self.rollout.played_on,
+            "data": {"path": str(self.datamodule.file), "digest": file_digest(self.datamodule.file)},
             "method": self.options.method,
             "seed": self.seed,
             "labels": self._report_labels(pipeline),
