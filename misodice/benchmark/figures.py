@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,42 +72,43 @@ def _look(method: str, place: int) -> dict[str, Any]:
     return {"color": COLOURS[index], "marker": MARKERS[index], "markersize": 4}
 
 
-def _legend(axes: Any, columns: int = 3) -> None:
-    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+def _legend(axes: Any) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > 1:
+        axes.figure.legend(handles, labels, loc="outside lower center", ncols=3)
 
 
 def learning_curves(name: str, rows: Sequence[Row]) -> Iterator[Picture]:
     """Return, and win rate where there is one, over the policy's epochs; the band is the range of the seeds.
 
-    In a base setting a line is a method; in a study it is a setting of the last method.
+    In the base setting a line is a method; in a study it is a setting of the last method.
     """
-    for task in dict.fromkeys(row.task for row in rows):
-        here = [row for row in rows if row.task == task]
-        if len(here) == 1:
-            lines = {(NAMES.get(m, m), m): group for m, group in here[0].groups.items()}
-        else:
-            last = method_order(method for row in here for method in row.groups)[-1]
-            lines = {(row.text, f"setting {row.text}"): row.groups[last] for row in here if last in row.groups}
-        for index, what in ((1, "return"), (2, "win rate")):
-            curves = {key: curve for key, group in lines.items() if len(curve := _curve(group, index)[0])}
-            if not curves:
-                continue
+    for index, what in ((1, "return"), (2, "win rate")):
+        for task, here in _by_task(rows).items():
+            last = list(here[-1].groups)[-1]
+            if len(here) == 1:
+                lines = [(NAMES.get(method, method), method, group) for method, group in here[0].groups.items()]
+            else:
+                lines = [(row.text, "", row.groups[last]) for row in here if last in row.groups]
+            curves = [(label, method, *_curve(group, index)) for label, method, group in lines]
+            curves = [curve for curve in curves if len(curve[2])]
+            if curves:
+                draw = partial(_draw_curves, curves=curves, what=what, task=task)
+                yield make_picture(f"{name}_{task}_{what.replace(' ', '_')}_curve", f"{what} over epochs, {task}", draw)
 
-            def draw(
-                axes: Any, lines: dict[Any, Group] = lines, index: int = index, what: str = what, task: str = task
-            ) -> None:
-                for place, ((label, method), group) in enumerate(lines.items()):
-                    epochs, values = _curve(group, index)
-                    if len(epochs):
-                        look = _look(method, place)
-                        axes.plot(epochs, values.mean(axis=0), label=label, linewidth=1.5, **look)
-                        axes.fill_between(
-                            epochs, values.min(axis=0), values.max(axis=0), color=look["color"], alpha=0.15
-                        )
-                axes.set(xlabel="epoch of the policy", ylabel=what, title=task)
-                _legend(axes)
 
-            yield make_picture(f"{name}_{task}_{what.replace(' ', '_')}_curve", f"{what} over epochs, {task}", draw)
+def _draw_curves(axes: Any, curves: Sequence[tuple[str, str, np.ndarray, np.ndarray]], what: str, task: str) -> None:
+    for place, (label, method, epochs, values) in enumerate(curves):
+        look = _look(method, place)
+        axes.plot(epochs, values.mean(axis=0), label=label, linewidth=1.5, **look)
+        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=look["color"], alpha=0.15, linewidth=0)
+    axes.set(xlabel="epoch of the policy", ylabel=what, title=task)
+    axes.locator_params("x", integer=True)
+    _legend(axes)
+
+
+def _by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    return {task: [row for row in rows if row.task == task] for task in dict.fromkeys(row.task for row in rows)}
 
 
 def _curve(group: Group, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -119,44 +121,30 @@ def _curve(group: Group, index: int) -> tuple[np.ndarray, np.ndarray]:
 
 def box_plots(name: str, rows: Sequence[Row]) -> Iterator[Picture]:
     """Final return, and win rate where there is one, of every setting of a study: a box over seeds, a dot a seed."""
-    for task in dict.fromkeys(row.task for row in rows):
-        here = [row for row in rows if row.task == task]
-        methods = method_order(method for row in here for method in row.groups)
-        for metric in ("return", "win_rate"):
-            if not any(group.values(metric) for row in here for group in row.groups.values()):
-                continue
+    for metric in ("return", "win_rate"):
+        for task, here in _by_task(rows).items():
+            if any(group.values(metric) for row in here for group in row.groups.values()):
+                draw = partial(_draw_boxes, rows=here, metric=metric, task=task)
+                words = f"final {metric.replace('_', ' ')} by setting, {task}"
+                yield make_picture(f"{name}_{task}_{metric}_box", words, draw)
 
-            def draw(
-                axes: Any, here: list[Row] = here, methods: list[str] = methods, metric: str = metric, task: str = task
-            ) -> None:
-                width = 0.8 / len(methods)
-                for place, method in enumerate(methods):
-                    colour = _look(method, place)["color"]
-                    at = [i + (place - (len(methods) - 1) / 2) * width for i in range(len(here))]
-                    seeds = [row.groups[method].values(metric) if method in row.groups else [] for row in here]
-                    ink = {"color": colour, "linewidth": 1}
-                    axes.boxplot(
-                        seeds,
-                        positions=at,
-                        widths=width * 0.8,
-                        manage_ticks=False,
-                        showfliers=False,
-                        medianprops=ink,
-                        boxprops=ink,
-                        whiskerprops=ink,
-                        capprops=ink,
-                    )
-                    dots = [(x, value) for x, values in zip(at, seeds, strict=True) for value in values]
-                    axes.scatter(*zip(*dots, strict=True), s=9, color=colour, label=NAMES.get(method, method))
-                labels = [", ".join(str(value) for value in row.setting.values()) for row in here]
-                long = max(map(len, labels)) > 8
-                axes.set_xticks(range(len(here)), labels, rotation=30 if long else 0, ha="right" if long else "center")
-                axes.set(xlabel=", ".join(here[0].setting), ylabel=metric.replace("_", " "), title=task)
-                _legend(axes)
 
-            yield make_picture(
-                f"{name}_{task}_{metric}_box", f"final {metric.replace('_', ' ')} by setting, {task}", draw
-            )
+def _draw_boxes(axes: Any, rows: Sequence[Row], metric: str, task: str) -> None:
+    methods = method_order(method for row in rows for method in row.groups)
+    width = 0.8 / len(methods)
+    for place, method in enumerate(methods):
+        colour = _look(method, place)["color"]
+        at = [i + (place - (len(methods) - 1) / 2) * width for i in range(len(rows))]
+        seeds = [row.groups[method].values(metric) if method in row.groups else [] for row in rows]
+        ink = {part: {"color": colour} for part in ("medianprops", "boxprops", "whiskerprops", "capprops")}
+        axes.boxplot(seeds, positions=at, widths=0.8 * width, manage_ticks=False, showfliers=False, **ink)
+        dots = [(x, value) for x, values in zip(at, seeds, strict=True) for value in values]
+        axes.scatter(*np.reshape(dots, (-1, 2)).T, s=9, color=colour, label=NAMES.get(method, method))
+    labels = [", ".join(str(value) for value in row.setting.values()) for row in rows]
+    slanted = {"rotation": 30, "ha": "right"} if max(map(len, labels)) > 8 else {}
+    axes.set_xticks(range(len(rows)), labels, **slanted)
+    axes.set(xlabel=", ".join(rows[0].setting), ylabel=metric.replace("_", " "), title=task)
+    _legend(axes)
 
 
 def aggregate_plots(name: str, aggregates: Sequence[Aggregate], ours: str) -> Iterator[Picture]:
@@ -171,16 +159,18 @@ def aggregate_plots(name: str, aggregates: Sequence[Aggregate], ours: str) -> It
         if not found:
             continue
 
-        def draw(axes: Any, found: list[tuple[str, Estimate]] = found, what: str = what, label: str = label) -> None:
-            for place, (method, estimate) in enumerate(found):
-                look = _look(method, place)
-                axes.plot(estimate.value, place, **look)
-                if estimate.low is not None:
-                    axes.hlines(place, estimate.low, estimate.high, color=look["color"], linewidth=2)
-            axes.set_yticks(range(len(found)), [NAMES.get(method, method) for method, _ in found])
-            axes.set(title=label, ylim=(-0.6, len(found) - 0.4))
-            if what == "improvement":
-                axes.axvline(0.5, color=INK, linewidth=0.8, linestyle="--")
-                axes.set_xlim(-0.03, 1.03)
-
+        draw = partial(_draw_estimates, found=found, label=label, chance=0.5 if what == "improvement" else None)
         yield make_picture(f"{name}_{what}", f"{label} of each method", draw, (4.0, 0.8 + 0.28 * len(found)))
+
+
+def _draw_estimates(axes: Any, found: Sequence[tuple[str, Estimate]], label: str, chance: float | None) -> None:
+    for place, (method, estimate) in enumerate(found):
+        look = _look(method, place)
+        axes.plot(estimate.value, place, **look)
+        if estimate.low is not None:
+            axes.hlines(place, estimate.low, estimate.high, color=look["color"], linewidth=2)
+    axes.set_yticks(range(len(found)), [NAMES.get(method, method) for method, _ in found])
+    axes.set(title=label, ylim=(-0.6, len(found) - 0.4))
+    if chance is not None:
+        axes.axvline(chance, color=INK, linewidth=0.8, linestyle="--")
+        axes.set_xlim(-0.03, 1.03)

@@ -16,7 +16,8 @@ from misodice.benchmark.settings import ROW, TASK, Options, difference, shown
 
 METHODS = ("bc_0", "bc_05", "bc_1", "omapl", "indd", "marl_sl", "misodice_vdn", "misodice")
 """The paper's columns in the paper's order."""
-PAPER = {"data.k": 200, "value.alpha": 0.05}
+USUAL = {"data.k": 200, "value.alpha": 0.05, "labels.labeller.init_args.flip": 0.0}
+"""The paper's defaults, which make the base setting where as many runs speak for another."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _key(options: Options) -> tuple[tuple[str, Any], ...]:
 def _most_common(groups: Sequence[Group], names: tuple[str, ...]) -> dict[str, Any]:
     """The options that begin with `names`, as most groups have them.
 
-    Cells of a benchmark that vary nothing count before those that do; where there is a draw, the paper's defaults.
+    Cells of a benchmark that vary nothing count before those that do; where there is a draw, `USUAL` decides.
     """
     parts = [{n: v for n, v in group.first.options.items() if n.startswith(names)} for group in groups]
     keys = [_key(part) for part in parts]
@@ -124,7 +125,7 @@ def _most_common(groups: Sequence[Group], names: tuple[str, ...]) -> dict[str, A
     count = Counter(keys)
 
     def rank(index: int) -> tuple[Any, ...]:
-        defaults = sum(parts[index].get(name) == value for name, value in PAPER.items())
+        defaults = sum(parts[index].get(name) == value for name, value in USUAL.items())
         return plain[keys[index]], count[keys[index]], defaults, str(keys[index])
 
     return parts[max(range(len(parts)), key=rank)]

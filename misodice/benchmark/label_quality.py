@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,15 +80,18 @@ def label_plots(name: str, lines: Sequence[LabelLine]) -> Iterator[Picture]:
         if not any(line.after[figure] for line in lines):
             continue
 
-        def draw(axes: Any, figure: str = figure, title: str = title) -> None:
-            for place, line in enumerate(lines):
-                for values, face in ((line.before[figure], "none"), (line.after[figure], COLOURS[-1])):
-                    if values:
-                        axes.hlines(place, min(values), max(values), color=COLOURS[-1], linewidth=1.5)
-                        axes.plot(np.mean(values), place, "o", color=COLOURS[-1], markerfacecolor=face)
-            axes.set_yticks(range(len(lines)), [line.name.replace(", ", "\n", 1) for line in lines], fontsize=8)
-            axes.set(title=title, ylim=(len(lines) - 0.4, -0.6))
-            if figure == "pair_accuracy":
-                axes.axvline(0.5, color=INK, linewidth=0.8, linestyle="--")
-
+        draw = partial(_draw, lines=lines, figure=figure)
         yield make_picture(f"{name}_{figure}", f"{title} of each task's labels", draw, (4.0, 0.8 + 0.36 * len(lines)))
+
+
+def _draw(axes: Any, lines: Sequence[LabelLine], figure: str) -> None:
+    colour = COLOURS[-1]
+    for place, line in enumerate(lines):
+        for values, face in ((line.before[figure], "none"), (line.after[figure], colour)):
+            if values:
+                axes.hlines(place, min(values), max(values), color=colour, linewidth=1.5)
+                axes.plot(np.mean(values), place, "o", color=colour, markerfacecolor=face)
+    axes.set_yticks(range(len(lines)), [line.name.replace(", ", "\n", 1) for line in lines], fontsize=8)
+    axes.set(title=FIGURES[figure], ylim=(len(lines) - 0.4, -0.6))
+    if figure == "pair_accuracy":
+        axes.axvline(0.5, color=INK, linewidth=0.8, linestyle="--")

@@ -1,5 +1,7 @@
 """Folders of runs in the format that `fit` leaves, with made-up numbers."""
 
+import contextlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,16 +19,12 @@ MakeRun = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def config_text(tmp_path_factory: pytest.TempPathFactory) -> str:
+def config_text() -> str:
     """What `fit` writes as config.yaml."""
-    out = tmp_path_factory.mktemp("config") / "config.yaml"
-    command = ["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml"), "--env.engine", "smax", f"--print_config={out}"]
-    import contextlib
-    import io
-
     printed = io.StringIO()
+    command = ["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml"), "--env.engine", "smax", "--print_config"]
     with pytest.raises(SystemExit), contextlib.redirect_stdout(printed):
-        main([*command[:-1], "--print_config"])
+        main(command)
     return printed.getvalue()
 
 
