@@ -112,7 +112,9 @@ def _read(folder: Path, problems: list[Problem]) -> Run | Problem:
         failed = cell["status"] == "failed"
         tries = f" (tries: {cell['tries']})" if cell.get("tries") else ""
         reason = f"{cell.get('reason') or 'no reason was given'}{tries}"
-        return Problem(str(folder), "failed" if failed else "unfinished", reason if failed else "still running")
+        return Problem(
+            str(folder), "failed" if failed else "unfinished", reason if failed else "it runs still, or was killed"
+        )
     if not (folder / "summary.json").is_file():
         return Problem(str(folder), "unfinished", "there is no summary.json: fit has not ended, or it failed")
     summary = _json(folder / "summary.json")

@@ -37,7 +37,16 @@ def flatten(config: Options, env: Options, data: Options) -> dict[str, Any]:
     """
 
     def counts(name: str) -> bool:
-        outside = ("run_dir", "method", "ckpt_path", "weights_only", "config", "env", "data.path", "labels.path")
+        outside = (
+            "run_dir",
+            "method",
+            "ckpt_path",
+            "weights_only",
+            "config",
+            "data.path",
+            "labels.path",
+            "shared_stages",
+        )
         part = name.removeprefix("trainer.") if name.startswith("trainer.") else ""
         return not (
             name in outside or name.startswith("env.") or name.endswith(("seed", "seed_everything"))

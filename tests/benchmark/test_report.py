@@ -104,7 +104,11 @@ def test_runs_that_differ_are_never_averaged(make_run, tmp_path, other):
 def test_where_and_how_a_run_was_shown_is_no_difference(make_run, tmp_path):
     make_run(seed=0, mean=1.0)
     other = {"trainer.enable_progress_bar": False, "labels.path": "shared.jsonl", "labels.labeller.init_args.seed": 1}
-    make_run(seed=1, mean=2.0, options={**other, "trainer.default_root_dir": "elsewhere", "data.path": "copy.h5"})
+    make_run(
+        seed=1,
+        mean=2.0,
+        options={**other, "trainer.default_root_dir": "elsewhere", "data.path": "copy.h5", "shared_stages": "x"},
+    )
     report(tmp_path)
     assert [row["mean"] for row in entries(tmp_path, "smax_return")] == ["1.5"]
 
@@ -190,7 +194,12 @@ def test_what_cannot_be_used_is_said_and_does_not_stop_the_report(make_run, tmp_
     assert {row["seeds"] for row in entries(tmp_path, "smax_return")} == {"1"}
     said = page[page.index('id="left-out"') :]
     for words in (
-        *("loss is NaN &amp; void (tries: 2)", "still running", "fit has not ended", "cannot be read as JSON"),
+        *(
+            "loss is NaN &amp; void (tries: 2)",
+            "it runs still, or was killed",
+            "fit has not ended",
+            "cannot be read as JSON",
+        ),
         *("&#39;rollout&#39; is None", "return_mean is nan", "so its settings are unknown", "its seed are those of"),
         *("no learning curve", "never/seed_0</code>: has not run"),
     ):
