@@ -31,13 +31,22 @@ from misodice.labelling.report import report_labels
 from misodice.modules import Discriminator, Policy, Preference, Value
 from misodice.modules.stage import Stage
 from misodice.pipeline import Pipeline, needed
-from misodice.run import RunDir, versions, write_json
+from misodice.run import RunDir, file_digest, versions, write_json
+from misodice.video import film
 
 PHASE_2: tuple[type[Stage], ...] = (Discriminator, Value, Policy)
 
 
 class PhaseTrainer(Trainer):
-    """Lightning's Trainer; its methods are the subcommands that LightningCLI knows, and one more is needed."""
+    """Lightning's Trainer, whose methods are LightningCLI's subcommands: one is added, one takes an option more."""
+
+    def test(self, *args: Any, video: str | None = None, **kwargs: Any) -> Any:
+        """Roll a trained policy out.
+
+        Args:
+            video: file to write a film of greedy episodes to (.mp4), for smax and mamujoco.
+        """
+        return super().test(*args, **kwargs)
 
     def label(self, show: int | None = None, dry_run: bool = False) -> None:
         """Phase 1 alone: ask for preferences, learn the reward, rank the episodes.
@@ -180,6 +189,8 @@ class MisodiceCLI(LightningCLI):
         self.datamodule.check()
 
     def _save_config(self) -> None:
+        # The results that lie there are of the config that is replaced here.
+        (self.run.path / "summary.json").unlink(missing_ok=True)
         self.options.run_dir = str(self.run.path)
         self._parser("fit").save(
             self.options, str(self.run.path / "config.yaml"), skip_unset=False, overwrite=True, multifile=False
@@ -194,6 +205,8 @@ class MisodiceCLI(LightningCLI):
         summary = {
             "task": self.env.task,
             "engine": self.env.engine,
+            "env": self.rollout.played_on,
+            "data": {"path": str(self.datamodule.file), "digest": file_digest(self.datamodule.file)},
             "method": self.options.method,
             "seed": self.seed,
             "labels": self._report_labels(pipeline),
@@ -209,8 +222,8 @@ class MisodiceCLI(LightningCLI):
         print_result(str(self.options.method), result, episodes, self.console)
         self.console.print(f"written: {self.run.path}")
 
-    def test(self, ckpt_path: str | None = None, **kwargs: Any) -> None:
-        """Roll a trained policy out on the engine of its data."""
+    def test(self, ckpt_path: str | None = None, video: str | None = None, **kwargs: Any) -> None:
+        """Roll a trained policy out on the engine of its data, and film it."""
         path = self.run.checkpoint("policy") if ckpt_path in (None, "best", "last") else Path(str(ckpt_path))
         if not path.is_file():
             raise MisodiceError(
@@ -221,6 +234,8 @@ class MisodiceCLI(LightningCLI):
         episodes = self.datamodule.episodes
         result = evaluate(policy, self.rollout, episodes, self.console)
         print_result(str(self.options.method), result, episodes, self.console)
+        if video is not None:
+            film(policy, self.env, Path(video), self.seed, self.console)
 
     validate = test
 
@@ -238,8 +253,10 @@ QUIET = (
     "It is recommended to use `self.log.*rollout/",
     "Checkpoint directory .* exists and is not empty",
     "Experiment logs directory .* exists and is not empty",
+    # Of JAX, about ffmpeg: another program takes the fork's place at once.
+    "os.fork.. was called",
 )
-"""Warnings of Lightning's that do not apply here."""
+"""Warnings that do not apply here, most of them Lightning's."""
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The subcommands that make and describe episodes files: collect, mix, info."""
+"""The subcommands besides LightningCLI's: collect, mix and info for episodes files, report for runs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,25 @@ def _histogram(episodes: Episodes, source: np.ndarray, path: str, plot: str) -> 
     figure.savefig(plot, dpi=150)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"collect": collect_command, "mix": mix_command, "info": info_command}
+def report_command(runs: str | list[str], output: str = "report", method: str = "misodice") -> None:
+    """Make tables, figures and one static page of finished runs.
+
+    Args:
+        runs: folder, or folders, that `misodice fit` or `benchmark` wrote into; searched to any depth.
+        output: folder to write index.html, tables/ and figures/ into.
+        method: whose probability of being better than each other method is estimated.
+    """
+    from misodice.benchmark.report import report
+
+    report(runs, output, method)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "collect": collect_command,
+    "mix": mix_command,
+    "info": info_command,
+    "report": report_command,
+}
 
 
 def run_command(arguments: Sequence[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
 
@@ -26,6 +28,12 @@ class Rollout(Callback):
     def attach(self, env_config: EnvConfig, seed: int) -> None:
         """Say where to play; the CLI does."""
         self.env_config, self.seed = env_config, seed
+
+    @property
+    def played_on(self) -> dict[str, Any]:
+        """Engine, task, options and version of what was played on; the data may come from another version."""
+        assert self._env is not None
+        return self._env.header.env
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, Policy) or not self.every_n_epochs or trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,6 +62,12 @@ def make_env(config: EnvConfig, num_envs: int) -> TeamEnv:
         from misodice.envs.smax import SmaxEnv
 
         return SmaxEnv(config.task, num_envs)
-    from misodice.envs.mamujoco import MamujocoEnv
+    try:
+        from misodice.envs.mamujoco import MamujocoEnv
+    except (RuntimeError, ImportError, AttributeError) as error:
+        raise MisodiceError(
+            f"MuJoCo cannot be loaded with MUJOCO_GL={os.environ.get('MUJOCO_GL')} ({error}); unset it, or set it "
+            "to egl (with libegl1 installed) or osmesa (with libosmesa6)"
+        ) from error
 
     return MamujocoEnv(config.task, config.partition, config.layout, config.agent_obsk, num_envs)

@@ -15,6 +15,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from misodice.data.episodes import Episode, Header
+from misodice.errors import MisodiceError
 
 Observation = dict[str, np.ndarray]
 
@@ -25,6 +26,7 @@ class TeamEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     A subclass sets `num_envs`, `header`, and the two single spaces with `set_spaces`. `step` puts the outcome of games
     that are won or lost into info["won"], bool [N], and where a game itself can die into info["lost"], bool [N], which
     environments ended for that reason; `reset` then takes options["reset_mask"], bool [N], to begin only those again.
+    One that can be drawn overrides `render` and puts the pictures of a second into metadata["render_fps"].
     """
 
     metadata = {"autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012 - as Gymnasium declares it
@@ -46,6 +48,17 @@ class TeamEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         else:
             self.single_action_space = spaces.Box(-1.0, 1.0, (n_agents, n_actions), np.float32)
         self.single_observation_space = spaces.Dict(parts)
+
+    def render(self) -> tuple[np.ndarray, ...]:
+        """A picture of each environment as it is, uint8 [H, W, 3] (Gymnasium's `rgb_array`).
+
+        Raises:
+            MisodiceError: this engine is not drawn, or what draws it is not installed.
+        """
+        raise MisodiceError(
+            f"engine {self.header.env['engine']} is not drawn here, only smax and mamujoco are; StarCraft II saves "
+            "replays of its own, which the game plays"
+        )
 
 
 class Actor(Protocol):

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import io
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any, Literal
@@ -56,7 +57,11 @@ class MamujocoEnv(TeamEnv):
         self.num_envs = num_envs
         self.layout = layout
         try:
-            self._bodies = [mamujoco_v1.parallel_env(task, partition, agent_obsk or 0) for _ in range(num_envs)]
+            self._bodies = [
+                # Nothing is drawn before `render` asks for it.
+                mamujoco_v1.parallel_env(task, partition, agent_obsk or 0, render_mode="rgb_array")
+                for _ in range(num_envs)
+            ]
         except Exception as error:
             raise MisodiceError(
                 f"env.partition: MaMuJoCo's {task} has no partition {partition!r} ({error}); for example Hopper 3x1, "
@@ -64,6 +69,7 @@ class MamujocoEnv(TeamEnv):
             ) from error
         body = self._bodies[0]
         self._agents = body.possible_agents
+        self.metadata = {**self.metadata, "render_fps": body.single_agent_env.metadata["render_fps"]}
         self._joints = [[node.act_ids for node in part] for part in body.agent_action_partitions]
         sizes = {len(joints) for joints in self._joints}
         if len(sizes) > 1:
@@ -117,6 +123,18 @@ class MamujocoEnv(TeamEnv):
         list(self._pool.map(advance, range(workers)))
         self._ended |= terminated | truncated
         return self._stack(), reward, terminated, truncated, {}
+
+    def render(self) -> tuple[np.ndarray, ...]:
+        if sys.platform == "linux":
+            # Gymnasium tries windows first, and fails where there is no screen.
+            os.environ.setdefault("MUJOCO_GL", "egl")
+        try:
+            return tuple(body.single_agent_env.render() for body in self._bodies)
+        except Exception as error:
+            raise MisodiceError(
+                f"MuJoCo cannot draw with MUJOCO_GL={os.environ.get('MUJOCO_GL')} ({error}); install the library: "
+                "libegl1, or libosmesa6 for MUJOCO_GL=osmesa"
+            ) from error
 
     def close_extras(self, **kwargs: Any) -> None:
         self._pool.shutdown()

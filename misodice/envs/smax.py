@@ -28,6 +28,7 @@ with (
 
 from misodice.data.episodes import Header
 from misodice.envs.base import Observation, TeamEnv
+from misodice.envs.draw import draw_units
 from misodice.errors import MisodiceError
 
 UNITS = ["marine", "marauder", "stalker", "zealot", "zergling", "hydralisk"]
@@ -83,6 +84,7 @@ class SmaxEnv(TeamEnv):
     """
 
     has_outcome = True
+    metadata = {**TeamEnv.metadata, "render_fps": 8}  # noqa: RUF012 - a step is half a second of the game
 
     def __init__(self, task: str, num_envs: int) -> None:
         self.num_envs = num_envs
@@ -127,6 +129,22 @@ class SmaxEnv(TeamEnv):
         # The bonus for a win is 1, and a step's damage alone is less than that.
         won = reward >= 1.0
         return _to_numpy(observation), reward, np.asarray(terminated), np.asarray(truncated), {"won": won}
+
+    def render(self) -> tuple[np.ndarray, ...]:
+        game, env = self._state.state, self.game._env
+        types = np.asarray(game.unit_types)
+        full = np.asarray(env.unit_type_health)[types]
+        return tuple(
+            draw_units(
+                size=(env.map_width, env.map_height),
+                position=np.asarray(game.unit_positions)[i],
+                radius=np.asarray(env.unit_type_radiuses)[types[i]],
+                health=np.asarray(game.unit_health)[i] / full[i],
+                name=[UNITS[kind] for kind in types[i]],
+                n_allies=self.n_agents,
+            )
+            for i in range(self.num_envs)
+        )
 
     def _reset_one(self, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
         obs, state = self.game.reset(key)
