@@ -47,7 +47,7 @@ class ValueBatch:
     """Transitions of D_U with successors, and initial states in their own sample.
 
     obs and next_obs [B, n, O], state and next_state [B, S], last [B] (1 at an episode's end), log_ratio [B] or [B, n],
-    initial_obs [B, n, O], initial_state [B, S].
+    initial_obs [B₀, n, O], initial_state [B₀, S].
     """
 
     obs: Tensor

@@ -260,7 +260,9 @@ class Transitions(LightningDataModule):
             items = items.to(self.device)
             here, following = rows[items], next_rows[items]
             # Initial states have a sampler of their own: those that happen to be in the batch are no sample of P0.
-            drawn = torch.randint(len(self.first_rows), (len(items),), generator=generator).to(self.device)
+            # An eighth of the batch: their part of the loss has the factor 1 − γ, and so has its noise.
+            size = (-(-len(items) // 8),)
+            drawn = torch.randint(len(self.first_rows), size, generator=generator).to(self.device)
             initial = self.first_rows[drawn]
             return ValueBatch(
                 obs=obs[here],

@@ -51,7 +51,8 @@ class AgentMLP(nn.Module):
         self.output = nn.Linear(hidden[-1], outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        hidden = self.rest(self.inputs(inputs) + self.agent)
+        first = self.inputs(inputs)
+        hidden = self.rest(first + self.agent.to(first.dtype))
         # Under autocast the wide layers alone are of low precision: advantages are small differences of large values.
         with torch.autocast(hidden.device.type, enabled=False):
             output: Tensor = self.output(hidden.float())
