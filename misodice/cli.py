@@ -267,16 +267,15 @@ def main(args: Sequence[str] | None = None) -> int:
         warnings.filterwarnings("ignore", message=message)
     try:
         if arguments and arguments[0] in COMMANDS:
-            run_command(arguments)
-        else:
-            MisodiceCLI(
-                trainer_class=PhaseTrainer,
-                args=None if args is None else arguments,
-                save_config_callback=None,
-                seed_everything_default=0,
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-            )
+            return run_command(arguments)
+        MisodiceCLI(
+            trainer_class=PhaseTrainer,
+            args=None if args is None else arguments,
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
     except MisodiceError as error:
         print(f"misodice: {error}", file=sys.stderr)
         return 2
