@@ -101,6 +101,8 @@ class Cell:
 
     def write(self, status: Status, reason: str | None, tries: int) -> None:
         """Say in cell.json how far it is, and in how many tries."""
+        # At its end still what it was begun with: a config may be edited while a cell runs.
+        begun = None if status == "running" else self.record()
         content = {
             "grid": self.home.name,
             "task": self.task,
@@ -108,7 +110,7 @@ class Cell:
             "method": self.method,
             "seed": self.seed,
             "options": self.options,
-            "fingerprint": self.fingerprint,
+            "fingerprint": begun["fingerprint"] if begun else self.fingerprint,
             "status": status,
             "reason": reason,
             "tries": tries,

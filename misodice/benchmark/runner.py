@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -82,7 +85,7 @@ def _run(grid: Grid, todo: list[Cell], board: Board, address: str | None) -> Non
 
     under_way: dict[Any, Cell] = {}
     try:
-        with board.live():
+        with board.live(), _terminated_is_interrupted():
             under_way |= dict(begin(cell, 1) for cell in todo)
             while under_way:
                 ready, _ = ray.wait(list(under_way), timeout=1.0)
@@ -102,6 +105,20 @@ def _run(grid: Grid, todo: list[Cell], board: Board, address: str | None) -> Non
         ray.shutdown()
         for cell in todo:
             cell.forget_running()
+
+
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM, from `kill` or a cluster's scheduler, ends the grid as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _outcome(ray: Any, reference: Any) -> Outcome:
@@ -137,6 +154,8 @@ def _start_ray(grid: Grid, address: str | None) -> Any:
     except ImportError as error:
         raise MisodiceError("misodice benchmark needs ray: pip install 'misodice[benchmark]'") from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Cells are the work, not something beside it: Ray would give them the lowest priority.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     # run_cell hides the accelerators itself where a cell asks for none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}

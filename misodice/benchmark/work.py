@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shlex
 import signal
@@ -42,8 +43,11 @@ def run_cell(cell: Cell, tries: int, where: Path, num_cpus: int, num_gpus: float
     """
     cell.write("running", None, tries)
     (cell.folder / "summary.json").unlink(missing_ok=True)
+    # SMAX takes 20 s of a core to compile; machines of another kind cannot use what one compiled.
+    compiled = str(cell.home / "shared" / f"jax-{platform.node()}")
     # One thread a core: cells that fight over cores are several times slower.
-    environment = os.environ | {"OMP_NUM_THREADS": str(num_cpus), "PYTHONUNBUFFERED": "1"}
+    environment = {"JAX_COMPILATION_CACHE_DIR": compiled} | os.environ
+    environment |= {"OMP_NUM_THREADS": str(num_cpus), "PYTHONUNBUFFERED": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")]))
     if not num_gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ""
