@@ -32,6 +32,7 @@ from misodice.modules import Discriminator, Policy, Preference, Value
 from misodice.modules.stage import Stage
 from misodice.pipeline import Pipeline, needed
 from misodice.run import RunDir, file_digest, versions, write_json
+from misodice.shared import SharedStages
 from misodice.video import film
 
 PHASE_2: tuple[type[Stage], ...] = (Discriminator, Value, Policy)
@@ -77,6 +78,12 @@ class MisodiceCLI(LightningCLI):
         parser.add_argument(
             "--run_dir", type=str | None, help="Default: <default_root_dir>/<config>/<method>/seed_<seed>."
         )
+        parser.add_argument(
+            "--shared_stages",
+            type=str | None,
+            help="Folder of finished stages and answers, found by fingerprint: what is there is taken, what is trained "
+            "is put there, and runs that need the same at once wait for one of them.",
+        )
         parser.add_argument("--method", type=str, default="misodice", help="Name of the method in paths and results.")
         parser.add_class_arguments(EnvConfig, "env")
         parser.add_lightning_class_args(Transitions, "data")
@@ -108,6 +115,7 @@ class MisodiceCLI(LightningCLI):
         self.trainer = self.instantiate_trainer()
         self.seed = int(self.options.seed_everything)
         self.run = RunDir(self._run_dir())
+        self.shared = Path(self.options.shared_stages) if self.options.shared_stages else None
 
     def _run_dir(self) -> Path:
         if self.options.run_dir:
@@ -134,7 +142,7 @@ class MisodiceCLI(LightningCLI):
         """Phase 1 alone; or look at pairs, or at the price."""
         if show is not None or dry_run:
             self._prepare_data()
-            self.labels.attach(self.datamodule.file, self.datamodule.episodes, self.run.path)
+            self._attach_labels()
             if show is not None:
                 self.labels.show(show, self.console)
             else:
@@ -163,16 +171,20 @@ class MisodiceCLI(LightningCLI):
             console=self.console,
             rollout=self.rollout,
             labels=self.labels.fingerprint if isinstance(stages[0], Preference) else None,
+            shared=SharedStages(self.shared, self.run, self.console) if self.shared else None,
         )
 
     def _answer_pairs(self, fast: bool) -> None:
-        self.labels.attach(self.datamodule.file, self.datamodule.episodes, self.run.path)
+        self._attach_labels()
         if fast:
             # fast_dev_run asks nobody and leaves nothing: that the first is always better is as good as any answer.
             pairs = self.labels.file.pairs
             self.datamodule.prefer(Preferences(pairs, np.zeros(len(pairs), np.int8), {}), self.labels.held_out)
         else:
             self.datamodule.prefer(self.labels.answer(self.is_global_zero, self.console), self.labels.held_out)
+
+    def _attach_labels(self) -> None:
+        self.labels.attach(self.datamodule.file, self.datamodule.episodes, self.run.path, self.shared)
 
     def _report_labels(self, pipeline: Pipeline) -> dict[str, Any]:
         """The `labels` part of summary.json, also as a table and a picture."""
@@ -272,16 +284,15 @@ def main(args: Sequence[str] | None = None) -> int:
         warnings.filterwarnings("ignore", message=message)
     try:
         if arguments and arguments[0] in COMMANDS:
-            run_command(arguments)
-        else:
-            MisodiceCLI(
-                trainer_class=PhaseTrainer,
-                args=None if args is None else arguments,
-                save_config_callback=None,
-                seed_everything_default=0,
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-            )
+            return run_command(arguments)
+        MisodiceCLI(
+            trainer_class=PhaseTrainer,
+            args=None if args is None else arguments,
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
     except MisodiceError as error:
         print(f"misodice: {error}", file=sys.stderr)
         return 2

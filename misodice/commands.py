@@ -1,8 +1,9 @@
-"""The subcommands besides LightningCLI's: collect, mix and info for episodes files, report for runs."""
+"""The subcommands beside LightningCLI's: collect, mix and info for episodes files, benchmark and report for runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from jsonargparse import auto_cli
@@ -107,14 +108,31 @@ def report_command(runs: str | list[str], output: str = "report", method: str = 
     report(runs, output, method)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
+def benchmark_command(grid: str, root: str = "runs", address: str | None = None, dry_run: bool = False) -> int:
+    """Train every cell of a grid that is not done, on Ray.
+
+    Args:
+        grid: YAML file of tasks, methods and seeds, such as configs/benchmark/quick.yaml.
+        root: results go to <root>/<name of the grid>.
+        address: of a Ray cluster to join, such as auto; null starts Ray on this machine.
+        dry_run: list the cells and how far each is, and do nothing else.
+    """
+    from misodice.benchmark.runner import benchmark  # late: other commands have no use for it
+
+    return benchmark(Path(grid), Path(root), address, dry_run)
+
+
+COMMANDS: dict[str, Callable[..., int | None]] = {
     "collect": collect_command,
     "mix": mix_command,
     "info": info_command,
+    "benchmark": benchmark_command,
     "report": report_command,
 }
 
 
-def run_command(arguments: Sequence[str]) -> None:
-    """Run one of `COMMANDS` on its arguments."""
-    auto_cli(COMMANDS[arguments[0]], args=list(arguments[1:]), prog=f"misodice {arguments[0]}", as_positional=False)
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one of `COMMANDS` on its arguments; its exit status."""
+    command = COMMANDS[arguments[0]]
+    given = list(arguments[1:])
+    return auto_cli(command, args=given, prog=f"misodice {arguments[0]}", as_positional=False) or 0

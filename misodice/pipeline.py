@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from misodice.modules.policy import Policy
 from misodice.modules.preference import Preference
 from misodice.modules.stage import Stage
 from misodice.run import RunDir, file_digest, fingerprint
+from misodice.shared import SharedStages
 
 # Trainer options that say how to show or where to write do not change what is learnt.
 SHOWN = ("logger", "enable_", "default_root_dir", "log_every", "profiler", "max_time")
@@ -87,6 +89,7 @@ class Pipeline:
         console: where one line for each stage that is skipped goes.
         labels: fingerprint of the answered pairs; None where none are asked for.
         rollout: evaluates the policy while it trains.
+        shared: finished stages of other runs; None where none are looked for.
     """
 
     stages: Sequence[Stage]
@@ -98,6 +101,7 @@ class Pipeline:
     console: Console
     rollout: Rollout
     labels: str | None
+    shared: SharedStages | None
     marks: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,11 +140,17 @@ class Pipeline:
         if self.data.ranking != "preference":
             self._write_labels()
         for stage in self.stages:
-            if stage in todo:
-                self._fit_stage(stage, resume)
-            else:
+            if stage not in todo:
                 folder = self.run.path / stage.name
                 self.console.print(f"{stage.name}: up to date ({folder}), not trained again")
+                if self.shared:
+                    self.shared.publish(stage, self.marks[stage.name])
+            elif self.fast or not self.shared:
+                self._fit_stage(stage, resume)
+            else:
+                with self.shared.turn(stage, self.marks[stage.name], partial(self._up_to_date, stage)) as mine:
+                    if mine:
+                        self._fit_stage(stage, resume)
             if isinstance(stage, Preference) and self.data.ranking == "preference":
                 self._write_labels()
 

@@ -16,14 +16,16 @@ from misodice.data.episodes import Episodes
 from misodice.envs import EnvConfig
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+SMALL = [
+    *("--labels.n_pairs", "60", "--data.k", "5", "--data.batch_size", "64"),
+    *("--rollout.episodes", "2", "--rollout.every_n_epochs", "1"),
+    *("--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"),
+]
 
 
 def fit(run_dir: Path, data: Path, *more: str, config: str = "smacv2_zerg", status: int = 0) -> None:
-    small = ["--labels.n_pairs", "60", "--data.k", "5", "--data.batch_size", "64"]
-    small += ["--rollout.episodes", "2", "--rollout.every_n_epochs", "1"]
-    quiet = ["--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"]
     where = ["--data.path", str(data), "--run_dir", str(run_dir)]
-    assert main(["fit", "--config", str(CONFIGS / f"{config}.yaml"), *where, *small, *quiet, *more]) == status
+    assert main(["fit", "--config", str(CONFIGS / f"{config}.yaml"), *where, *SMALL, *more]) == status
 
 
 def metrics(run_dir: Path) -> list[dict[str, str]]:

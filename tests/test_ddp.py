@@ -13,7 +13,7 @@ import torch
 from misodice.data.episodes import Episodes, rows_of_transitions
 from misodice.datamodules.batch import Step
 from misodice.modules import Discriminator
-from tests.test_cli import CONFIGS, fit, metrics
+from tests.test_cli import CONFIGS, SMALL, fit, metrics
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,15 +28,12 @@ def runs(smax_file, tmp_path_factory) -> tuple[Path, Path, str]:
     folder = tmp_path_factory.mktemp("runs")
     one, two = folder / "one", folder / "two"
     fit(one, smax_file)
-    small = ["--labels.n_pairs", "60", "--data.k", "5", "--data.batch_size", "64"]
-    small += ["--rollout.episodes", "2", "--rollout.every_n_epochs", "1"]
-    trainer = ["--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"]
     ddp = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     where = ["--data.path", str(smax_file), "--run_dir", str(two)]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "misodice", "fit", "--config", str(CONFIGS / "smacv2_zerg.yaml")),
-            *(*where, *small, *trainer, *ddp),
+            *(*where, *SMALL, *ddp),
         ],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},

@@ -23,6 +23,7 @@ SMALL = {
     "--trainer.limit_train_batches 3 --trainer.enable_progress_bar false",
     "label": "--labels.n_pairs 20 --data.k 3 --trainer.max_epochs 1 --trainer.enable_progress_bar false",
     "test": "--rollout.episodes 2",
+    "benchmark": "--dry_run true",
     "collect": '--sources \'[{"behaviour": "random", "episodes": 2, "source": "poor"}]\'',
 }
 COMMANDS = [

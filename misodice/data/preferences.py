@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -99,6 +99,11 @@ class Preferences:
         if not lines:
             raise MisodiceError(f"{path}: the header is missing; delete the file and label again")
         _check_header(path, lines[0])
+        return cls.of(lines)
+
+    @classmethod
+    def of(cls, lines: Sequence[Line]) -> Preferences:
+        """The answers among a file's lines."""
         made = sorted((line for line in lines if line["kind"] == "preference"), key=lambda line: int(line["pair"]))
         return cls(
             pairs=np.array([line["episodes"] for line in made], np.int64).reshape(-1, 2),
@@ -111,8 +116,8 @@ class Preferences:
 class PreferencesFile:
     """Append answers to preferences.jsonl, and go on where an earlier run stopped.
 
-    Constructing it only reads. Inside its `with` block this process alone writes: the first line is made, or a torn
-    last line mended. A file of another fingerprint is never mixed with this one: it is renamed to
+    Constructing it only reads. Inside its `with` block this process alone writes, and others wait: the first line is
+    made, or a torn last line mended. A file of another fingerprint is never mixed with this one: it is renamed to
     `preferences.<its fingerprint>.jsonl`, and comes back when that fingerprint does.
 
     Args:
@@ -216,10 +221,9 @@ class PreferencesFile:
         self._lock_descriptor = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(self._lock_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise MisodiceError(
-                f"{self.path}: another process is labelling into this file; wait for it, or end it, and run again"
-            ) from error
+        except BlockingIOError:
+            print(f"{self.path}: another process is labelling into this file; waiting for it", flush=True)
+            fcntl.flock(self._lock_descriptor, fcntl.LOCK_EX)
 
     def _renew(self) -> None:
         found = self._found_fingerprint()
@@ -280,7 +284,7 @@ def _check_header(path: Path, header: Line) -> None:
         )
 
 
-def _position_consistency(lines: list[Line]) -> float | None:
+def _position_consistency(lines: Sequence[Line]) -> float | None:
     orders: dict[int, dict[str, str]] = {}
     for line in lines:
         if line["kind"] == "reply" and line["answer"] is not None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from misodice.data.collect import collect, default_sources
+from misodice.data.collect import Source, collect, default_sources
 from misodice.data.episodes import Episodes
 from misodice.envs import EnvConfig, make_env, resolve_engine
 from misodice.errors import MisodiceError
+from misodice.lock import one_at_a_time
 
 
 def find_or_make(path: str | None, env: EnvConfig, console: Console, is_global_zero: bool) -> Path:
@@ -30,11 +32,18 @@ def find_or_make(path: str | None, env: EnvConfig, console: Console, is_global_z
     env = replace(env, engine=engine)
     made = Path("data") / f"{_file_stem(env)}.h5"
     if is_global_zero and not made.is_file():
-        console.print(f"{made}: making it from the bundled behaviour policies")
-        collect(env, default_sources(env), made, seed=0)
+        make_once(env, default_sources(env), made, "from the bundled behaviour policies", console)
     while not made.is_file():
         time.sleep(1.0)
     return made
+
+
+def make_once(env: EnvConfig, sources: Sequence[Source], path: Path, how: str, console: Console) -> None:
+    """Make the episodes file of seed 0 at `path`, once: who needs it at the same time waits for who makes it."""
+    with one_at_a_time(path, f"{path}: another process is making it; waiting", console):
+        if not path.is_file():
+            console.print(f"{path}: making it {how}")
+            collect(env, sources, path, seed=0)
 
 
 def _file_stem(env: EnvConfig) -> str:

@@ -23,7 +23,8 @@ class Labels:
         n_pairs: pairs of episodes.
         seed: which pairs; it is not the run's seed, so that runs of several seeds may share answers that were paid for.
         held_out: share of the pairs with a winner that the preference stage is judged by and never trained on.
-        path: preferences file to use and go on with; null is the run's own preferences.jsonl.
+        path: preferences file to use and go on with; null is the run's own preferences.jsonl, or with --shared_stages
+            one there that every run of the same data and labeller answers into, copied into the run when it is done.
     """
 
     def __init__(
@@ -31,13 +32,15 @@ class Labels:
     ) -> None:
         self.labeller, self.n_pairs, self.seed, self.held_out, self.path = labeller, n_pairs, seed, held_out, path
 
-    def attach(self, data: Path, episodes: Episodes, run_dir: Path) -> None:
-        """Say which episodes are to be judged, and where the run is; the CLI does."""
+    def attach(self, data: Path, episodes: Episodes, run_dir: Path, shared: Path | None) -> None:
+        """Say which episodes are to be judged, where the run is and where runs share answers; the CLI does."""
         self.episodes = episodes
         pairs = sample_pairs(episodes.n_episodes, self.n_pairs, self.seed)
         self.fingerprint = fingerprint(file_digest(data), self.n_pairs, self.seed, self.labeller.identity())
-        where = run_dir / "preferences.jsonl" if self.path is None else Path(self.path)
-        self.file = PreferencesFile(where, pairs, self.fingerprint)
+        own = run_dir / "preferences.jsonl"
+        where = shared / f"preferences-{self.fingerprint}.jsonl" if shared else own
+        self.file = PreferencesFile(where if self.path is None else Path(self.path), pairs, self.fingerprint)
+        self.copy = PreferencesFile(own, pairs, self.fingerprint) if shared and self.path is None else None
 
     def show(self, k: int, console: Console) -> None:
         """Print `k` pairs as the labeller sees them, with its answers so far."""
@@ -58,10 +61,14 @@ class Labels:
             console.print(f"labels: up to date ({self.file.path}), not asked again")
         elif is_global_zero:
             self.labeller.label(self.episodes, self.file)
-        while PreferencesFile(self.file.path, self.file.pairs, self.fingerprint).missing:
+        while (file := PreferencesFile(self.file.path, self.file.pairs, self.fingerprint)).missing:
             # Answers of a language model may take longer than any barrier between processes waits.
             time.sleep(1.0)
-        preferences = Preferences.read(self.file.path)
+        if self.copy and not self.copy.lines and is_global_zero:
+            with self.copy:
+                self.copy.append(*file.lines)
+        # What was just read, and not the path again: a run with other labels may have set the file aside by now.
+        preferences = Preferences.of(file.lines)
         reasons = ", ".join(f"{count} {why}" for why, count in preferences.tie_reasons.items())
         if not preferences.informative.any():
             raise MisodiceError(

@@ -1,6 +1,8 @@
 """Pairs, and the append-only file."""
 
 import json
+import time
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -116,10 +118,24 @@ def test_another_fingerprint_is_kept_aside_and_comes_back(tmp_path, capsys):
     assert Preferences.read(tmp_path / "preferences.two.jsonl").tie_share == 1
 
 
-def test_two_writers_are_refused(tmp_path):
-    with open_file(tmp_path), pytest.raises(MisodiceError, match="another process"), open_file(tmp_path):
-        pass
-    fill(open_file(tmp_path))
+def test_a_second_writer_waits_and_finds_everything_answered(tmp_path, capsys):
+    found = []
+
+    def second() -> None:
+        with open_file(tmp_path) as file:
+            found.append(file.missing)
+
+    waiting = Thread(target=second)
+    with open_file(tmp_path) as file:
+        waiting.start()
+        printed = ""
+        while "waiting for it" not in printed:
+            printed += capsys.readouterr().out
+            time.sleep(0.01)
+        assert not found
+        file.append(*(file.preference(pair, "first") for pair in range(3)))
+    waiting.join()
+    assert found == [[]]
 
 
 def test_other_pairs_under_the_same_fingerprint_are_refused(tmp_path):
