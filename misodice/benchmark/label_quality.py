@@ -74,6 +74,14 @@ def _line(runs: list[Run]) -> LabelLine:
     return LabelLine(", ".join(parts), len(runs), before, after)
 
 
+def label_table(lines: Sequence[LabelLine]) -> str:
+    """All of it as Markdown."""
+    rows = [["labels", "seeds", *FIGURES.values()], ["---"] * (2 + len(FIGURES))]
+    rows += [[line.name, str(line.seeds), *(line.text(figure) for figure in FIGURES)] for line in lines]
+    caption = "Labels: means over seeds; win counts alone → recovered reward where both are known."
+    return f"{caption}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def label_plots(name: str, lines: Sequence[LabelLine]) -> Iterator[Picture]:
     """A picture for each figure: hollow is win counts alone, full is what D_E was taken by; bars span the seeds."""
     for figure, title in FIGURES.items():

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from misodice.benchmark.groups import sort_runs
+from misodice.benchmark.label_quality import label_table
 from misodice.benchmark.page import make_sections, render
 from misodice.benchmark.runs import Problem, read_runs
 from misodice.benchmark.tables import Table
@@ -37,6 +38,8 @@ def report(runs: str | list[str], output: str, method: str) -> None:
             for table in section.tables:
                 for ending, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
                     write_text(folder / "tables" / f"{table.name}.{ending}", text)
+            if section.labels:
+                write_text(folder / "tables" / f"{section.anchor}_labels.md", label_table(section.labels))
             for picture in section.pictures:
                 write_text(folder / "figures" / f"{picture.name}.svg", picture.svg)
         # Last, so that a page never speaks of files that are not there.

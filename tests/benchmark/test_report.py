@@ -283,6 +283,9 @@ def test_a_real_run(smax_file, tmp_path):
     assert float(row["mean"]) == pytest.approx(summary["rollout"]["return_mean"])
     assert (tmp_path / "report" / "figures" / "smax_zerg_5_vs_5_return_curve.svg").is_file()
     assert (tmp_path / "report" / "figures" / "smax_labels_quality.svg").is_file()
+    labels = summary["labels"]
+    before_and_after = f"| {labels['win_counts']['quality']:.2f} → {labels['quality']:.2f} |"
+    assert before_and_after in (tmp_path / "report" / "tables" / "smax_labels.md").read_text()
 
 
 @pytest.mark.slow
