@@ -64,7 +64,7 @@ class ValueBatch:
 class PolicyBatch:
     """obs [B, n, O], actions [B, n] or [B, n, A], available_actions [B, n, A] bool or None, weight [B] or [B, n].
 
-    Drawn in proportion to the agents' mean weight; `weight` is what is left of it: 1, or an agent's share in that mean.
+    Transitions of greater weight are drawn more often, and `weight` is what is left to weigh by.
     """
 
     obs: Tensor

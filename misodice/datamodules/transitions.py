@@ -278,13 +278,14 @@ class Transitions(LightningDataModule):
         return self.batches(make, torch.arange(len(rows)), in_order)
 
     def policy_batches(self, weight: Tensor) -> Batches[PolicyBatch]:
-        """Transitions drawn in proportion to `weight`, [T] or the agents' mean of [T, n].
+        """Transitions weighed by `weight`, [T] or [T, n], those of greater weight drawn more often.
 
-        Most weights are near zero, and a batch of transitions that count for nothing would teach nothing. What is left
-        to weigh by is each agent's share in the mean.
+        Most weights are near zero, and a batch of them teaches nothing; but one that is near zero and drawn in
+        proportion counts in full then, and a normal's log-density of such an action is immense. So half of the draws
+        are in proportion to the agents' mean weight and half are uniform.
         """
         available = self.data.get("available_actions")
-        drawn = weight if weight.ndim == 1 else weight.mean(dim=-1)
+        drawn = (1.0 + (weight if weight.ndim == 1 else weight.mean(dim=-1))) / 2.0
         left = weight / (drawn if weight.ndim == 1 else drawn.unsqueeze(-1))
 
         def make(items: Tensor, generator: torch.Generator) -> PolicyBatch:

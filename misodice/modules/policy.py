@@ -21,7 +21,7 @@ class Policy(Stage):
 
     .. math:: \max_{\pi_i} E_U[w(s, a) \log \pi_i(a_i | o_i)] \quad (11)
 
-    Transitions are drawn in proportion to w instead of weighed by it, which is the same expectation with less variance.
+    Transitions of greater w are drawn more often and weighed less: the same expectation with less variance.
 
     Args:
         weight: column that weighs the transitions: the value stage's "weight", O-MAPL's own "local_weight", or "bc",
