@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -148,6 +149,13 @@ def _look(cells: Any, board: Board) -> None:
             seen.state, seen.since = "running", (cell.folder / "cell.json").stat().st_mtime
 
 
+def _knock(address: str) -> None:
+    """Raises OSError where nothing listens: Ray itself would try for ten minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=30).close()
+
+
 def _start_ray(grid: Grid, address: str | None) -> Any:
     try:
         import ray
@@ -161,10 +169,12 @@ def _start_ray(grid: Grid, address: str | None) -> Any:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
         try:
+            _knock(address)
             ray.init(address=address, **quiet)
-        except ConnectionError as error:
+        except OSError as error:  # ConnectionError where `auto` finds none
             raise MisodiceError(
-                f"--address: no Ray cluster at {address} ({error}); `ray start --head` begins one"
+                f"--address: cannot join a Ray cluster at {address} ({error}); begin one with `ray start --head`, and "
+                "set RAY_AUTH_MODE and the token as they are there"
             ) from error
         return ray
     # Nothing goes through the object store: cells hand over files.

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -185,12 +187,35 @@ def test_what_this_machine_cannot_give_is_refused(hopper_file, tmp_path, capsys)
 
 
 @pytest.mark.slow
-def test_a_grid_joins_a_cluster(hopper_file, tmp_path, capsys):
+def test_a_grid_joins_a_cluster(hopper_file, tmp_path):
+    """One with a token of its own: a Ray without one runs what anybody sends it."""
+    environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex, "PYTHONPATH": str(ROOT)}
+    grid = write_grid(tmp_path / "grid.yaml", hopper_file)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+
+    def joined() -> tuple[int, str]:
+        command = ["benchmark", "--grid", str(grid), "--root", str(tmp_path / "runs"), "--address", address]
+        done = subprocess.run(
+            [sys.executable, "-m", "misodice", *command],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    status, printed = joined()
+    assert status == 2
+    assert f"cannot join a Ray cluster at {address}" in printed
     ray = Path(sys.executable).with_name("ray")
-    port = "26379"
+    options = ["--num-cpus", "2", "--include-dashboard", "false", "--port", address.rpartition(":")[2]]
     head = subprocess.Popen(
-        [ray, "start", "--head", "--block", "--port", port, "--num-cpus", "2", "--include-dashboard", "false"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"},
+        [ray, "start", "--head", "--block", *options],
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -198,15 +223,11 @@ def test_a_grid_joins_a_cluster(hopper_file, tmp_path, capsys):
     )
     try:
         assert head.stdout is not None
-        for line in head.stdout:
-            if "Ray runtime started" in line:
-                break
-        write_grid(tmp_path / "grid.yaml", hopper_file)
-        assert benchmark(tmp_path, "--address", f"127.0.0.1:{port}") == 0
+        assert any("Ray runtime started" in line for line in head.stdout)
+        status, printed = joined()
     finally:
-        head.terminate()
-        head.wait(timeout=60)
-    assert benchmark(tmp_path, "--address", f"127.0.0.1:{port}") == 0, "nothing to do: no cluster is needed"
-    write_grid(tmp_path / "grid.yaml", hopper_file, seeds=[1])
-    assert benchmark(tmp_path, "--address", f"127.0.0.1:{port}") == 2
-    assert "no Ray cluster" in capsys.readouterr().err
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
+    assert status == 0, printed
+    assert "1/1 hopper/bc_0/seed_0: done" in printed
+    assert records(tmp_path)["hopper/bc_0"]["status"] == "done"
