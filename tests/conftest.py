@@ -3,14 +3,21 @@
 import os
 from pathlib import Path
 
+# Two workers on two cores: a second thread of each would be in the other's way, and the networks are small.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # SMAX is compiled anew for each environment; the cache keeps what an earlier test or run compiled.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import pytest
+from hypothesis import settings
 
 from misodice.data.collect import Source, collect
 from misodice.envs import EnvConfig
+
+# How long an example takes is the machine's affair.
+settings.register_profile("misodice", deadline=None)
+settings.load_profile("misodice")
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ def frames(path) -> tuple[dict, np.ndarray]:
     return about, np.stack([np.frombuffer(frame, np.uint8) for frame in reader])
 
 
+@pytest.mark.slow
 def test_battles_are_filmed_whole_and_alike_for_one_seed(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "SECONDS", 0.5)
     printed = io.StringIO()

@@ -90,7 +90,7 @@ class Discriminator(Stage):
         logits = self.local(torch.cat([self.standardise_obs(step.obs), actions], dim=-1)).squeeze(-1)
         if self.mixing == "logit":
             return self.mix(self.mixer, logits, step.state)
-        eta = self.mixer(self.standardise_state(step.state)).float()
+        eta = self.mixer(self.standardise_state(step.state)).to(logits.dtype)
         return dice.mix_probabilities(logits, torch.log_softmax(eta, dim=-1))
 
     def training_step(self, batch: DiscriminatorBatch, batch_idx: int) -> Tensor:

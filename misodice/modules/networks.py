@@ -55,7 +55,7 @@ class AgentMLP(nn.Module):
         hidden = self.rest(first + self.agent.to(first.dtype))
         # Under autocast the wide layers alone are of low precision: advantages are small differences of large values.
         with torch.autocast(hidden.device.type, enabled=False):
-            output: Tensor = self.output(hidden.float())
+            output: Tensor = self.output(hidden.to(self.output.weight.dtype))
         return output
 
 

@@ -97,7 +97,7 @@ class Stage(LightningModule):
     def mix(self, mixer: nn.Module, values: Tensor, state: Tensor) -> Tensor:
         """M[values] of local values [B, n] in raw state [B, S], [B]: in full precision under autocast too."""
         with torch.autocast(values.device.type, enabled=False):
-            mixed: Tensor = mixer(values.float(), self.standardise_state(state))
+            mixed: Tensor = mixer(values, self.standardise_state(state))
         return mixed
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ def test_probabilities_of_both_directions_sum_to_one(pair):
     assert probability_of_improvement(better, other) == 1
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(tasks)
 def test_interval_is_ordered_within_the_scores_and_seeded(scores):
     first, again = bootstrap(interquartile_mean, scores), bootstrap(interquartile_mean, scores)

@@ -33,7 +33,7 @@ def make_episode(rng: np.random.Generator, steps: int, n: int, obs: int, state: 
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     sizes=st.tuples(*[st.integers(1, 5)] * 4),
@@ -129,7 +129,7 @@ def test_what_is_no_episodes_file(tmp_path, content, words):
         Episodes.read(path)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0.0, 0.999))
 def test_a_file_cut_anywhere_is_refused(smax_file, tmp_path, share):
     content = smax_file.read_bytes()

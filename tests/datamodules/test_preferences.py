@@ -27,7 +27,7 @@ def paired(data: Transitions, pairs: list[list[int]], answer: list[int], held_ou
     return PairedEpisodes(data, Preferences(np.array(pairs), np.array(answer, np.int8), {}), held_out)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     pairs=st.lists(st.permutations(range(32)).map(lambda order: order[:2]), min_size=1, max_size=5),
     max_steps=st.integers(1, 80),
@@ -59,7 +59,7 @@ def test_ties_are_left_out_and_winners_kept(data):
     assert served.first.tolist() == [0.0, 1.0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(count=st.integers(1, 40), share=st.floats(0, 1), seed=st.integers(0, 99))
 def test_held_out_pairs_are_a_share_and_never_all(count, share, seed):
     episodes = SimpleNamespace(length=np.ones(50, np.int64))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from misodice.datamodules.transitions import Batches
@@ -21,7 +21,6 @@ def epoch(weight: list[float] | None, size: int, world_size: int = 1, number: in
     return torch.cat(parts).numpy()
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.0, 100.0, width=32), min_size=1, max_size=60), st.integers(0, 5))
 def test_draws_are_as_many_as_the_weights_say_up_to_one(weight, number):
     if sum(weight) == 0:

@@ -47,7 +47,7 @@ def assert_convex(f, a, b, t):
 
 
 @pytest.mark.parametrize("loss", OBJECTIVES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=SEEDS, t=st.floats(0.01, 0.99), alpha=ALPHA)
 def test_5_1_convex_in_nu_and_convex_in_phi(loss, seed, t, alpha):
     data, phis, offsets, nus = draw(seed)
@@ -91,7 +91,7 @@ def test_5_2_a_two_layer_mixer_breaks_convexity_in_nu():
     assert worst > 0.01
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=SEEDS, t=st.floats(0.01, 0.99))
 def test_5_3_concave_in_local_probabilities_in_eta_and_in_logits(seed, t):
     torch.manual_seed(seed)
@@ -110,7 +110,7 @@ def test_5_3_concave_in_local_probabilities_in_eta_and_in_logits(seed, t):
     assert_convex(lambda phi: dice.discriminator_loss(*(z[0] @ phi)), eta[0], eta[1], t)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=SEEDS, n_agents=st.integers(1, 3))
 def test_5_4_local_optima_are_the_global_one(seed, n_agents):
     """No factorised joint policy has a greater Σ w log π than the product of the local optima."""

@@ -158,6 +158,6 @@ def test_only_logsumexp_ignores_a_constant_shift(objective, changes):
     batch = problem.values(problem.union, torch.from_numpy(problem.log_ratio), 100)
     with torch.no_grad():
         before = stage.training_step(batch, 0).item()
-        stage.local.rest[-1].bias += 0.5
+        stage.local.output.bias += 0.5
         after = stage.training_step(batch, 0).item()
     assert (abs(after - before) > 1e-3) == changes

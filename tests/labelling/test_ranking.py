@@ -39,7 +39,7 @@ def test_what_the_file_does_not_tell_is_null(battles):
     assert set(rank_quality(silent, np.arange(30.0), 10).values()) == {None}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     n=st.integers(30, 300),
     share=st.floats(0.1, 0.9),

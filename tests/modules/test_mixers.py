@@ -30,7 +30,7 @@ def test_gradients(mixer_class, n_agents):
 
 
 @pytest.mark.parametrize("mixer_class", [LinearMixer, HyperMixer, QMIXMixer, VDNMixer])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 9999), n_agents=st.integers(1, 6), step=st.floats(0.01, 10.0))
 def test_a_greater_local_value_never_lowers_the_global_one(mixer_class, seed, n_agents, step):
     mixer = made(mixer_class, n_agents, seed=seed)
