@@ -12,7 +12,8 @@ from misodice.data.preferences import FIRST, Preferences
 from misodice.datamodules.batch import PairBatch
 
 if TYPE_CHECKING:
-    from misodice.datamodules.transitions import Batches, Transitions
+    from misodice.datamodules.batches import Batches
+    from misodice.datamodules.transitions import Transitions
 
 
 class PairedEpisodes:

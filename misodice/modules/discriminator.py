@@ -16,7 +16,8 @@ from misodice.modules.networks import AgentMLP, encode_actions
 from misodice.modules.stage import Stage
 
 if TYPE_CHECKING:
-    from misodice.datamodules.transitions import Batches, Transitions
+    from misodice.datamodules.batches import Batches
+    from misodice.datamodules.transitions import Transitions
 
 
 class Discriminator(Stage):

@@ -13,7 +13,8 @@ from misodice.modules.networks import AgentMLP, CategoricalHead, GaussianHead
 from misodice.modules.stage import Stage
 
 if TYPE_CHECKING:
-    from misodice.datamodules.transitions import Batches, Transitions
+    from misodice.datamodules.batches import Batches
+    from misodice.datamodules.transitions import Transitions
 
 
 class Policy(Stage):

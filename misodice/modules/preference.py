@@ -13,7 +13,8 @@ from misodice.modules import dice
 from misodice.modules.stage import Stage
 
 if TYPE_CHECKING:
-    from misodice.datamodules.transitions import Batches, Transitions
+    from misodice.datamodules.batches import Batches
+    from misodice.datamodules.transitions import Transitions
 
 
 class Preference(Stage):

@@ -14,7 +14,8 @@ from misodice.errors import MisodiceError
 from misodice.modules.networks import Standardise
 
 if TYPE_CHECKING:
-    from misodice.datamodules.transitions import Batches, Transitions
+    from misodice.datamodules.batches import Batches
+    from misodice.datamodules.transitions import Transitions
 
 
 class Stage(LightningModule):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from misodice.datamodules.transitions import Batches
+from misodice.datamodules.batches import Batches
 
 
 def epoch(weight: list[float] | None, size: int, world_size: int = 1, number: int = 0) -> np.ndarray:
