@@ -31,7 +31,7 @@ from misodice.labelling.report import report_labels
 from misodice.modules import Discriminator, Policy, Preference, Value
 from misodice.modules.stage import Stage
 from misodice.pipeline import Pipeline, needed
-from misodice.run import RunDir, file_digest, versions, write_json
+from misodice.run import RunDir, versions, write_json
 from misodice.shared import SharedStages
 from misodice.video import film
 
@@ -184,7 +184,7 @@ class MisodiceCLI(LightningCLI):
             self.datamodule.prefer(self.labels.answer(self.is_global_zero, self.console), self.labels.held_out)
 
     def _attach_labels(self) -> None:
-        self.labels.attach(self.datamodule.file, self.datamodule.episodes, self.run.path, self.shared)
+        self.labels.attach(self.datamodule.digest, self.datamodule.episodes, self.run.path, self.shared)
 
     def _report_labels(self, pipeline: Pipeline) -> dict[str, Any]:
         """The `labels` part of summary.json, also as a table and a picture."""
@@ -218,7 +218,7 @@ class MisodiceCLI(LightningCLI):
             "task": self.env.task,
             "engine": self.env.engine,
             "env": self.rollout.played_on,
-            "data": {"path": str(self.datamodule.file), "digest": file_digest(self.datamodule.file)},
+            "data": {"path": str(self.datamodule.file), "digest": self.datamodule.digest},
             "method": self.options.method,
             "seed": self.seed,
             "labels": self._report_labels(pipeline),

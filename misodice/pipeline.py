@@ -25,7 +25,7 @@ from misodice.errors import MisodiceError
 from misodice.modules.policy import Policy
 from misodice.modules.preference import Preference
 from misodice.modules.stage import Stage
-from misodice.run import RunDir, file_digest, fingerprint
+from misodice.run import RunDir, fingerprint
 from misodice.shared import SharedStages
 
 # Trainer options that say how to show or where to write do not change what is learnt.
@@ -118,7 +118,7 @@ class Pipeline:
 
         data = options["data"]
         trainer = {key: value for key, value in kept(options["trainer"]).items() if not key.startswith(SHOWN)}
-        digest = file_digest(self.data.file)
+        digest = self.data.digest
         marks: dict[str, str] = {}
         written: dict[str, str] = {}
         common = (digest, self.seed, trainer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from misodice.datamodules.batch import DiscriminatorBatch, PolicyBatch, Spec, St
 from misodice.datamodules.batches import B, Batches
 from misodice.datamodules.preferences import PairedEpisodes
 from misodice.modules.stage import Stage
+from misodice.run import file_digest
 
 IN_ORDER_BATCH = 8192
 """Transitions of a batch that no gradient comes from."""
@@ -61,6 +63,11 @@ class Transitions(LightningDataModule):
             self._episodes = Episodes.read(self.file)
             self._index()
         return self._episodes
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the file's content, read through once."""
+        return file_digest(self.file)
 
     def check(self) -> None:
         """Raise a MisodiceError for a ranking that the file cannot give."""

@@ -12,7 +12,7 @@ from misodice.data.preferences import Preferences, PreferencesFile, sample_pairs
 from misodice.errors import MisodiceError
 from misodice.labelling.base import Labeller
 from misodice.labelling.show import show
-from misodice.run import file_digest, fingerprint
+from misodice.run import fingerprint
 
 
 class Labels:
@@ -32,11 +32,11 @@ class Labels:
     ) -> None:
         self.labeller, self.n_pairs, self.seed, self.held_out, self.path = labeller, n_pairs, seed, held_out, path
 
-    def attach(self, data: Path, episodes: Episodes, run_dir: Path, shared: Path | None) -> None:
+    def attach(self, digest: str, episodes: Episodes, run_dir: Path, shared: Path | None) -> None:
         """Say which episodes are to be judged, where the run is and where runs share answers; the CLI does."""
         self.episodes = episodes
         pairs = sample_pairs(episodes.n_episodes, self.n_pairs, self.seed)
-        self.fingerprint = fingerprint(file_digest(data), self.n_pairs, self.seed, self.labeller.identity())
+        self.fingerprint = fingerprint(digest, self.n_pairs, self.seed, self.labeller.identity())
         own = run_dir / "preferences.jsonl"
         where = shared / f"preferences-{self.fingerprint}.jsonl" if shared else own
         self.file = PreferencesFile(where if self.path is None else Path(self.path), pairs, self.fingerprint)
