@@ -88,3 +88,10 @@ def test_a_nan_keeps_the_last_good_checkpoint(smax_file, tmp_path, capsys):
     kept = torch.load(run / "value" / "last.ckpt", weights_only=True)
     assert kept["epoch"] == 1
     assert all(torch.isfinite(tensor).all() for tensor in kept["state_dict"].values())
+
+
+def test_a_cosine_schedule_ends_at_zero(smax_file, tmp_path):
+    fit(tmp_path / "run", smax_file, "--policy.lr_schedule", "cosine")
+    kept = torch.load(tmp_path / "run" / "policy" / "last.ckpt", weights_only=True)
+    assert kept["lr_schedulers"][0]["base_lrs"][0] > 0
+    assert kept["lr_schedulers"][0]["_last_lr"][0] == pytest.approx(0.0, abs=1e-12)

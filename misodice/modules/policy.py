@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from misodice.datamodules.batch import PolicyBatch, Spec
@@ -31,6 +33,8 @@ class Policy(Stage):
         distribution: of continuous actions: "normal" (paper B.4) or "tanh_normal". Discrete actions are categorical.
         hidden: widths of the network.
         lr: Adam's learning rate (Table 3: 3e-4 for SMAC, 1e-5 for MaMuJoCo).
+        lr_schedule: "constant" (Table 3), or "cosine": down to 0 at the stage's end along half a cosine, so that what
+            is kept is not the last step of a noisy walk.
         epochs: times as many draws as D_U has transitions.
     """
 
@@ -43,10 +47,12 @@ class Policy(Stage):
         distribution: Literal["normal", "tanh_normal"] = "normal",
         hidden: tuple[int, ...] = (256, 256),
         lr: float = 3e-4,
+        lr_schedule: Literal["constant", "cosine"] = "constant",
         epochs: int = 20,
     ) -> None:
         super().__init__(lr, epochs)
         self.save_hyperparameters()
+        self.lr_schedule = lr_schedule
         self.weight, self.beta = weight, beta
         self.distribution = distribution
         self.hidden = tuple(hidden)
@@ -71,6 +77,14 @@ class Policy(Stage):
             CategoricalHead(spec.n_actions) if spec.discrete else GaussianHead(spec.n_actions, self.distribution)
         )
         self.local = AgentMLP(spec.n_agents, spec.obs_dim, self.head.outputs, self.hidden)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        if self.lr_schedule == "constant":
+            return super().configure_optimizers()
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        steps = self.trainer.estimated_stepping_batches
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / steps)) / 2)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def forward(self, obs: Tensor) -> Tensor:
         """The head's parameters, [B, n, ·], for obs [B, n, O]."""

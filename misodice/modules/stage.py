@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from misodice.datamodules.batch import Spec
@@ -111,7 +112,7 @@ class Stage(LightningModule):
         if self.spec is None:
             self._build(Spec(**checkpoint["spec"]))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         return torch.optim.Adam(self.parameters(), lr=self.lr)
 
     def log_train(self, batch_size: int, **metrics: Tensor) -> None:
