@@ -188,8 +188,10 @@ class Pipeline:
         if self.fast:
             return
         if stage.writes:
-            path = (best or last).best_model_path
-            trainer.predict(stage, datamodule=self.data, ckpt_path=path, return_predictions=False, weights_only=True)
+            # Not by `ckpt_path`: an averaging callback would put the last step's weights in place of its averages.
+            kept = torch.load((best or last).best_model_path, map_location="cpu", weights_only=True)
+            stage.load_state_dict(kept["state_dict"])
+            trainer.predict(stage, datamodule=self.data, return_predictions=False)
         if trainer.is_global_zero:
             samples = trainer.global_step * self.data.train_dataloader().batch_size * trainer.world_size
             record = {

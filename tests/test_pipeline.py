@@ -4,10 +4,13 @@ import json
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 
+from misodice.data.columns import read_column
 from tests.test_cli import fit, metrics
 
 
@@ -34,6 +37,13 @@ class Break(Callback):
         if pl_module.name == "value" and trainer.current_epoch == 2:
             with torch.no_grad():
                 next(pl_module.mixer.parameters()).fill_(float("nan"))
+
+
+class FirstStep(WeightAveraging):
+    """An average that takes in the first step alone."""
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return step_idx == 0
 
 
 def stage_rows(run_dir: Path, stage: str) -> list[dict[str, str]]:
@@ -95,3 +105,12 @@ def test_a_cosine_schedule_ends_at_zero(smax_file, tmp_path):
     kept = torch.load(tmp_path / "run" / "policy" / "last.ckpt", weights_only=True)
     assert kept["lr_schedulers"][0]["base_lrs"][0] > 0
     assert kept["lr_schedulers"][0]["_last_lr"][0] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_columns_are_of_averaged_weights(smax_file, tmp_path):
+    whole = ("--data.batch_size", "10000")  # an epoch is one step
+    fit(tmp_path / "averaged", smax_file, *whole, "--trainer.callbacks", "tests.test_pipeline.FirstStep")
+    fit(tmp_path / "one", smax_file, *whole, "--trainer.max_epochs", "1")
+    for column in ("log_ratio", "weight"):
+        one, averaged = (read_column(tmp_path / run / "columns.h5", column) for run in ("one", "averaged"))
+        np.testing.assert_allclose(averaged, one, rtol=1e-4, atol=1e-6)
