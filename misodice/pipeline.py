@@ -106,22 +106,24 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         self.fast = bool(self.trainer.fast_dev_run)
-        self.marks = self._fingerprints(self.options, lengths=True)
-        self.resume_marks = self._fingerprints(self.options, lengths=False)
+        self.marks, self.resume_marks = self._fingerprints(self.options)
 
-    def _fingerprints(self, options: dict[str, Any], lengths: bool) -> dict[str, str]:
-        """What makes each stage: its config, the columns it reads, D_E if it knows it, and the data."""
+    def _fingerprints(self, options: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+        """What makes each stage: its config, the columns it reads, D_E if it knows it, and the data.
 
-        def kept(block: dict[str, Any]) -> dict[str, Any]:
-            inner = {"init_args": kept(block["init_args"])} if block.get("init_args") else {}
+        The second of the two leaves out how long the stage itself trains; what it reads is the same column in both.
+        """
+
+        def kept(block: dict[str, Any], lengths: bool) -> dict[str, Any]:
+            inner = {"init_args": kept(block["init_args"], lengths)} if block.get("init_args") else {}
             return {key: value for key, value in block.items() if lengths or key not in LENGTH} | inner
 
         data = options["data"]
-        trainer = {key: value for key, value in kept(options["trainer"]).items() if not key.startswith(SHOWN)}
+        trainer = {key: value for key, value in options["trainer"].items() if not key.startswith(SHOWN)}
         digest = self.data.digest
         marks: dict[str, str] = {}
+        resume_marks: dict[str, str] = {}
         written: dict[str, str] = {}
-        common = (digest, self.seed, trainer)
         for stage in self.stages:
             inputs: list[Any] = [written[column] for column in columns_read(stage, data["ranking"])]
             if stage.needs_experts:
@@ -130,9 +132,12 @@ class Pipeline:
                 inputs += [self.labels, options["labels"]["held_out"]]
             else:
                 inputs.append(data["batch_size"])
-            marks[stage.name] = fingerprint(common, stage.name, kept(options[stage.name]), inputs)
+            for made, lengths in ((marks, True), (resume_marks, False)):
+                common = (digest, self.seed, kept(trainer, lengths))
+                made[stage.name] = fingerprint(common, stage.name, kept(options[stage.name], lengths), inputs)
             written |= dict.fromkeys(stage.writes, marks[stage.name])
-        return marks | {"labels": fingerprint(digest, data["ranking"], data["k"], written.get("reward"))}
+        marks["labels"] = fingerprint(digest, data["ranking"], data["k"], written.get("reward"))
+        return marks, resume_marks
 
     def fit(self, resume: bool) -> None:
         """Train every stage that is not up to date; with `resume`, go on from an interrupted one's last checkpoint."""

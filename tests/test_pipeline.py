@@ -88,6 +88,16 @@ def test_more_epochs_go_on_from_where_the_stage_ended(smax_file, tmp_path, capsy
     assert steps == json.loads((tmp_path / "afresh" / "policy" / "stage.json").read_text())["steps"]
 
 
+def test_a_stage_does_not_go_on_once_its_input_is_another(smax_file, tmp_path, capsys):
+    fit(tmp_path / "run", smax_file, "--data.ranking", "oracle")
+    capsys.readouterr()
+    fit(tmp_path / "run", smax_file, "--data.ranking", "oracle", "--trainer.max_epochs", "3", "--ckpt_path", "last")
+    said = capsys.readouterr().out
+    assert "discriminator: going on from" in said
+    for stage in ("value", "policy"):
+        assert f"{tmp_path / 'run' / stage / 'last.ckpt'} is of another config or input; training anew" in said
+
+
 def test_a_nan_keeps_the_last_good_checkpoint(smax_file, tmp_path, capsys):
     run = tmp_path / "run"
     broken = ["--trainer.max_epochs", "4", "--trainer.callbacks", "tests.test_pipeline.Break"]
