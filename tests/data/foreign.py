@@ -57,7 +57,9 @@ def padded(episodes: list[Episode], extra_action: bool = False, agents: bool = F
     return fields
 
 
-def write_omapl(path: Path, episodes: list[Episode], pairs: list[tuple[int, int]], labels: list[float], **options) -> Path:
+def write_omapl(
+    path: Path, episodes: list[Episode], pairs: list[tuple[int, int]], labels: list[float], **options
+) -> Path:
     fields = padded(episodes)
     with h5py.File(path, "w") as file:
         for side, name in enumerate("xy"):

@@ -84,7 +84,7 @@ def as_flags(where: object, field: str, values: np.ndarray) -> np.ndarray:
 
 def of_all_agents(flags: np.ndarray) -> np.ndarray:
     """Steps [L] at which all agents' flags [L], [L, n] or [L, n, 1] are set."""
-    return np.asarray(flags.reshape(len(flags), -1).all(axis=1))
+    return np.asarray(flags.all(axis=tuple(range(1, flags.ndim))))
 
 
 def as_actions(where: object, field: str, values: np.ndarray, available: np.ndarray) -> np.ndarray:

@@ -49,28 +49,40 @@ def _folder(path: Path) -> Importer:
             f"{path}: holds the vaults {', '.join(vaults)}; convert one at a time: --input {path / vaults[0]}"
         )
     files = episode_files(path)
-    if files and isinstance(_file(files[0]), OMIGASMACImporter):
+    if files and _is_torch(files[0]):
         return OMIGASMACImporter(path)
     raise _unknown(path, f"a folder of {len(files)} files that are no OMIGA SMACv1 episodes, and no {METADATA}")
 
 
 def _file(path: Path) -> Importer:
     with reading(path, "a file"):
-        start = path.open("rb").read(8)
         is_hdf5 = h5py.is_hdf5(path)
     if is_hdf5:
         return _hdf5(path)
-    if zipfile.is_zipfile(path):
-        with reading(path, "a zip archive"), zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        if any(name.endswith(".npy") for name in names):
-            return ComaDICEImporter(path)
-        if any(name.endswith("data.pkl") for name in names):
-            return OMIGASMACImporter(path)
-        raise _unknown(path, f"a zip archive of {names[:10]}")
-    if start.startswith(PICKLE):
+    if _is_torch(path):
         return OMIGASMACImporter(path)
-    raise _unknown(path, f"a file that begins with {start!r}")
+    names = _archived(path)
+    if any(name.endswith(".npy") for name in names):
+        return ComaDICEImporter(path)
+    raise _unknown(path, f"a zip archive of {names[:10]}" if names else f"a file that begins with {_start(path)!r}")
+
+
+def _is_torch(path: Path) -> bool:
+    return _start(path).startswith(PICKLE) or any(name.endswith("data.pkl") for name in _archived(path))
+
+
+def _start(path: Path) -> bytes:
+    with reading(path, "a file"), path.open("rb") as file:
+        return file.read(8)
+
+
+def _archived(path: Path) -> list[str]:
+    """Names in a zip archive; none where it is none."""
+    with reading(path, "a zip archive"):
+        if not zipfile.is_zipfile(path):
+            return []
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
 
 
 def _hdf5(path: Path) -> Importer:
