@@ -1,9 +1,10 @@
-"""The subcommands beside LightningCLI's: collect, mix and info for episodes files, benchmark and report for runs."""
+"""The subcommands beside LightningCLI's: collect, convert, mix and info for files, benchmark and report for runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jsonargparse import auto_cli
@@ -37,6 +38,30 @@ def mix_command(inputs: list[str], output: str, seed: int = 0) -> None:
         seed: of the shuffle.
     """
     mix(inputs, output, seed)
+
+
+def convert_command(
+    input: str,
+    output: str,
+    env: EnvConfig,
+    source: str | None = None,
+    format: Literal["auto", "omapl", "comadice", "omiga", "omiga_smac", "og_marl"] = "auto",
+    action_scale: float | None = None,
+) -> None:
+    """Turn another project's data set file into an episodes file.
+
+    Args:
+        input: O-MAPL's H5, ComaDICE's npz, OMIGA's hdf5 or folder of SMACv1 episodes, or an OG-MARL vault's folder.
+        output: file to write; O-MAPL's preferences go beside it, as {stem}.preferences.jsonl.
+        env: environment of the rollouts; engine "auto" is starcraft2 for discrete actions and mamujoco for others.
+        source: name written beside each episode (expert, medium, poor…), hidden from training.
+        format: layout of the input; auto tells it by the contents.
+        action_scale: what continuous actions are divided by; null is 1 where all are within ±1, 4 where all are within
+            ±4 as in ComaDICE, and else the greatest, rounded up.
+    """
+    from misodice.data.importers import convert  # late: other commands have no use for it
+
+    convert(input, output, env, source, format, action_scale, Console(stderr=True, soft_wrap=True))
 
 
 def info_command(path: str, plot: str | None = None) -> None:
@@ -124,6 +149,7 @@ def benchmark_command(grid: str, root: str = "runs", address: str | None = None,
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "collect": collect_command,
+    "convert": convert_command,
     "mix": mix_command,
     "info": info_command,
     "benchmark": benchmark_command,

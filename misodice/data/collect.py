@@ -228,13 +228,13 @@ def collect(config: EnvConfig, sources: Sequence[Source], path: str | Path, seed
     size = min(max(source.episodes for source in sources), BATCH[resolve_engine(config)])
     env = make_env(config, size)
     header = env.header
-    with _progress() as progress:
+    with progress(Console(stderr=True)) as bar:
         for index, source in enumerate(sources):
             actor = make_actor(env, source.behaviour, source.noise)
-            task = progress.add_task(f"collect {config.task}: {source.behaviour}", total=source.episodes)
+            task = bar.add_task(f"collect {config.task}: {source.behaviour}", total=source.episodes)
             for episode in rollout(env, actor, source.episodes, seed + 7919 * index, source.source):
                 episodes.append(episode)
-                progress.advance(task)
+                bar.advance(task)
     env.close()
     order = np.random.default_rng(seed).permutation(len(episodes)) if shuffle else range(len(episodes))
     with EpisodesWriter(path, header) as writer:
@@ -246,7 +246,7 @@ def mix(paths: Sequence[str], output: str | Path, seed: int) -> None:
     """Combine files of one environment into one shuffled D_U that keeps every episode's source.
 
     Raises:
-        MisodiceError: the files' environments differ.
+        MisodiceError: the files' environments, or what their actions are divided by, differ.
     """
     inputs = [Episodes.read(path) for path in paths]
     for path, other in zip(paths[1:], inputs[1:], strict=True):
@@ -255,6 +255,11 @@ def mix(paths: Sequence[str], output: str | Path, seed: int) -> None:
                 f"{path}: made in {other.header.env}, but {paths[0]} in "
                 f"{inputs[0].header.env}; mix files of one environment"
             )
+        if other.header.action_scale != inputs[0].header.action_scale:
+            raise MisodiceError(
+                f"{path}: action_scale is {other.header.action_scale:g}, but {inputs[0].header.action_scale:g} in "
+                f"{paths[0]}; convert both again with the greater as --action_scale"
+            )
     order = [(file, index) for file, episodes in enumerate(inputs) for index in range(episodes.n_episodes)]
     np.random.default_rng(seed).shuffle(order)
     with EpisodesWriter(output, replace(inputs[0].header, created_by="misodice mix")) as writer:
@@ -262,6 +267,7 @@ def mix(paths: Sequence[str], output: str | Path, seed: int) -> None:
             writer.add(inputs[file][index])
 
 
-def _progress() -> Progress:
+def progress(console: Console) -> Progress:
+    """A bar that counts to a total and says how long it will be."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    return Progress(*columns, console=console)

@@ -23,6 +23,8 @@ from misodice.errors import MisodiceError
 FORMAT = "misodice-episodes"
 VERSION = 1
 CHUNK_ROWS = 1000
+WRITE_CACHE = 2**26
+"""Bytes of a dataset's chunk that is being filled: one that is too large to keep is packed again for every episode."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ class EpisodesWriter:
     def __enter__(self) -> EpisodesWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = h5py.File(self._temporary, "w")
+            self._file = h5py.File(self._temporary, "w", rdcc_nbytes=WRITE_CACHE)
         except OSError as error:
             raise MisodiceError(
                 f"{self.path}: cannot write there ({error}); name a folder that can be written"

@@ -10,6 +10,7 @@ One JSON object a line, told apart by `kind`:
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from collections import Counter
@@ -22,12 +23,14 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from misodice.errors import MisodiceError
+from misodice.run import write_text
 
 FORMAT = "misodice-preferences"
 VERSION = 1
 Answer = Literal["first", "second", "tie"]
 FIRST, SECOND, TIE = 0, 1, -1
-CODES = {"first": FIRST, "second": SECOND, "tie": TIE}
+CODES: dict[Answer, int] = {"first": FIRST, "second": SECOND, "tie": TIE}
+ANSWERS: dict[int, Answer] = {code: answer for answer, code in CODES.items()}
 Line = dict[str, Any]
 
 
@@ -111,6 +114,39 @@ class Preferences:
             tie_reasons=dict(Counter(line["tie_reason"] for line in made if line["answer"] == "tie")),
             position_consistency=_position_consistency(lines),
         )
+
+
+def mark_of_episodes(length: np.ndarray, returns: np.ndarray | None) -> str:
+    """What tells in which file indices of episodes count: a hash of the lengths and returns [E], in order."""
+    digest = hashlib.sha256(np.ascontiguousarray(length, np.int64).tobytes())
+    if returns is not None:
+        digest.update(np.ascontiguousarray(returns, np.float32).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def read_mark(path: str | Path) -> str:
+    """The mark, or fingerprint, in the first line of a preferences file that can be read."""
+    with Path(path).open() as file:
+        return str(json.loads(file.readline()).get("fingerprint"))
+
+
+def write_preferences(path: Path, pairs: np.ndarray, answer: np.ndarray, mark: str) -> None:
+    """Write answers that exist already, whole or not at all; RecordedLabeller reads them.
+
+    Args:
+        path: the file.
+        pairs: indices of episodes, int64 [P, 2].
+        answer: codes as in `Preferences.answer`, [P].
+        mark: of the episodes that are meant (`mark_of_episodes`); it stands as the file's fingerprint.
+    """
+    lines: list[Line] = [
+        {"kind": "header", "format": FORMAT, "version": VERSION, "fingerprint": mark, "n_pairs": len(pairs)}
+    ]
+    for index, (episodes, code) in enumerate(zip(pairs.tolist(), answer.tolist(), strict=True)):
+        reason = "judged equal" if code == TIE else None
+        line = {"kind": "preference", "pair": index, "episodes": episodes}
+        lines.append({**line, "answer": ANSWERS[code], "tie_reason": reason})
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 class PreferencesFile:

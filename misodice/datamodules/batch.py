@@ -23,6 +23,8 @@ class Spec:
     obs_std: list[float]
     state_mean: list[float]
     state_std: list[float]
+    action_scale: float = 1.0
+    """What the data's continuous actions were divided by: the environment's are so many times the policy's."""
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from misodice.labelling.base import Labeller
 from misodice.labelling.llm import LLMLabeller
 from misodice.labelling.oracle import OracleLabeller
+from misodice.labelling.recorded import RecordedLabeller
 from misodice.labelling.rule import RuleLabeller
 
-__all__ = ["LLMLabeller", "Labeller", "OracleLabeller", "RuleLabeller"]
+__all__ = ["LLMLabeller", "Labeller", "OracleLabeller", "RecordedLabeller", "RuleLabeller"]

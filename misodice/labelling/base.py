@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC
 from typing import Any
 
+import numpy as np
 from rich.progress import track
 
 from misodice.data.episodes import Episodes
-from misodice.data.preferences import Answer, PreferencesFile
+from misodice.data.preferences import Answer, PreferencesFile, sample_pairs
 
 
 class Labeller(ABC):  # noqa: B024 - one of compare and label is overridden, neither alone is abstract
@@ -33,6 +34,16 @@ class Labeller(ABC):  # noqa: B024 - one of compare and label is overridden, nei
 
     def check(self, episodes: Episodes) -> None:  # noqa: B027 - most labellers read what every file has
         """Raise a MisodiceError where the file lacks what this labeller reads."""
+
+    def pairs(self, episodes: Episodes, n_pairs: int, seed: int) -> np.ndarray:
+        """The pairs that are to be answered, int64 [P, 2]: sampled, unless this labeller has its own.
+
+        Args:
+            episodes: the file.
+            n_pairs: how many pairs are asked for.
+            seed: of the sample.
+        """
+        return sample_pairs(episodes.n_episodes, n_pairs, seed)
 
     def estimate(self, episodes: Episodes, file: PreferencesFile) -> object:
         """What the pairs without an answer will cost; its text is printed by `misodice label --dry_run`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from misodice.data.episodes import Episodes
-from misodice.data.preferences import Preferences, PreferencesFile, sample_pairs
+from misodice.data.preferences import Preferences, PreferencesFile
 from misodice.errors import MisodiceError
 from misodice.labelling.base import Labeller
 from misodice.labelling.show import show
@@ -19,8 +19,8 @@ class Labels:
     """Phase 1's pairs and who answers them (paper B.2).
 
     Args:
-        labeller: RuleLabeller, OracleLabeller, LLMLabeller, or the class path of your own.
-        n_pairs: pairs of episodes.
+        labeller: RuleLabeller, OracleLabeller, LLMLabeller, RecordedLabeller, or the class path of your own.
+        n_pairs: pairs of episodes; RecordedLabeller brings its own.
         seed: which pairs; it is not the run's seed, so that runs of several seeds may share answers that were paid for.
         held_out: share of the pairs with a winner that the preference stage is judged by and never trained on.
         path: preferences file to use and go on with; null is the run's own preferences.jsonl, or with --shared_stages
@@ -35,7 +35,7 @@ class Labels:
     def attach(self, digest: str, episodes: Episodes, run_dir: Path, shared: Path | None) -> None:
         """Say which episodes are to be judged, where the run is and where runs share answers; the CLI does."""
         self.episodes = episodes
-        pairs = sample_pairs(episodes.n_episodes, self.n_pairs, self.seed)
+        pairs = self.labeller.pairs(episodes, self.n_pairs, self.seed)
         self.fingerprint = fingerprint(digest, self.n_pairs, self.seed, self.labeller.identity())
         own = run_dir / "preferences.jsonl"
         where = shared / f"preferences-{self.fingerprint}.jsonl" if shared else own

@@ -99,5 +99,7 @@ class Policy(Stage):
 
     @torch.inference_mode()
     def act(self, obs: Tensor, available_actions: Tensor | None) -> Tensor:
-        """Greedy joint actions for obs [B, n, O]: int64 [B, n] or float [B, n, A]."""
-        return self.head.greedy(self(obs.to(self.device)), available_actions).cpu()
+        """Greedy joint actions for obs [B, n, O], as the environment takes them: int64 [B, n] or float [B, n, A]."""
+        actions = self.head.greedy(self(obs.to(self.device)), available_actions).cpu()
+        assert self.spec is not None
+        return actions if self.spec.discrete else actions * self.spec.action_scale

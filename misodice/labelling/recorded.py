@@ -1,0 +1,56 @@
+"""Answers that exist already, such as the preferences in an imported file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from misodice.data.episodes import Episodes
+from misodice.data.preferences import ANSWERS, Answer, Preferences, PreferencesFile, mark_of_episodes, read_mark
+from misodice.errors import MisodiceError
+from misodice.labelling.base import Labeller
+from misodice.run import file_digest
+
+
+class RecordedLabeller(Labeller):
+    """The answers of a file, for its own pairs: nothing is sampled and nobody is asked.
+
+    Args:
+        path: preferences file that `misodice convert` wrote beside the episodes file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def pairs(self, episodes: Episodes, n_pairs: int, seed: int) -> np.ndarray:
+        """The file's pairs, int64 [P, 2], whatever `n_pairs` and `seed` are.
+
+        Raises:
+            MisodiceError: the file is missing or malformed, or its indices are of other episodes than these.
+        """
+        self._recorded = Preferences.read(self.path)
+        found, expected = read_mark(self.path), mark_of_episodes(episodes.length, episodes.returns)
+        if found != expected:
+            raise MisodiceError(
+                f"{self.path}: its pairs are of the episodes file with mark {found}, and data.path has {expected}; "
+                "give the file it was converted with: `mix` and every other convert number the episodes otherwise"
+            )
+        return self._recorded.pairs
+
+    def compare(self, episodes: Episodes, first: int, second: int) -> Answer:
+        same = (self._recorded.pairs == [first, second]).all(axis=1)
+        return ANSWERS[int(self._recorded.answer[same][0])]
+
+    def label(self, episodes: Episodes, file: PreferencesFile) -> None:
+        # By the pair's number and not by its episodes: a file may ask for a pair twice and hold two answers.
+        with file:
+            file.append(*(file.preference(i, ANSWERS[int(self._recorded.answer[i])]) for i in file.missing))
+
+    def identity(self) -> dict[str, Any]:
+        kind = type(self)
+        return {"class": f"{kind.__module__}.{kind.__qualname__}", "content": file_digest(Path(self.path))}
+
+    def view(self, episodes: Episodes, first: int, second: int) -> str:
+        return super().view(episodes, first, second) + f"\nrecorded in {self.path}"
