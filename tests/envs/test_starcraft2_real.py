@@ -19,6 +19,7 @@ from misodice.data.episodes import Episodes
 from misodice.envs import EnvConfig, make_env, resolve_engine
 from misodice.envs.base import rollout
 from misodice.envs.starcraft2 import Starcraft2Env
+from misodice.envs.starcraft2_features import smacv2_features
 from misodice.envs.starcraft2_tasks import check_map, find_game
 from misodice.errors import MisodiceError
 
@@ -79,6 +80,8 @@ def test_tasks_have_the_dimensions_of_the_paper(task: str) -> None:
     assert (env.n_agents, env.state_dim, env.obs_dim, env.n_actions) == TABLE_2[task]
     assert len(set(env.header.state_features)) == env.state_dim == len(env.header.state_features)
     assert len(set(env.header.obs_features)) == env.obs_dim == len(env.header.obs_features)
+    # `misodice convert` names the features without the package.
+    assert smacv2_features(task) == (env.header.obs_features, env.header.state_features)
     env.close()
 
 
