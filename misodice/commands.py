@@ -1,4 +1,4 @@
-"""The subcommands beside LightningCLI's: collect, mix and info for files, benchmark and report for runs, export."""
+"""The subcommands beside LightningCLI's: for episodes files, for many runs, for a policy, for this machine."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from misodice.data.collect import Source, collect, default_sources, mix
 from misodice.data.episodes import Episodes
+from misodice.doctor import doctor_command
 from misodice.envs import EnvConfig
 from misodice.errors import MisodiceError
 
@@ -150,6 +151,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "benchmark": benchmark_command,
     "report": report_command,
     "export": export_command,
+    "doctor": doctor_command,
 }
 
 

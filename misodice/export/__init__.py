@@ -41,7 +41,8 @@ def export(ckpt_path: Path, format: Format = "onnx", output: Path | None = None)
     policy = load_policy(ckpt_path)
     agent = one_agent(policy)
     samples = random_samples(policy, agent, TEAMS)
-    example = {name: values[:3] for name, values in samples.inputs.items()}
+    # Copies, since a .pt2 keeps its example: a view would bring all samples into the file.
+    example = {name: values[:3].clone() for name, values in samples.inputs.items()}
     content = write(agent, format, example, describe(policy, ckpt_path))
     path = output or ckpt_path.with_suffix(SUFFIX[format])
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{SUFFIX[format]}")
@@ -79,10 +80,10 @@ def load_policy(path: Path) -> Policy:
         policy = Policy.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, LookupError, TypeError, AttributeError) as error:
         # What torch says of a file that is none of its own, and what comes of another stage's content.
-        first = str(error).strip().partition("\n")[0]
+        said = " ".join(str(error).split())[:200]
         raise MisodiceError(
-            f"ckpt_path: {path} is not a policy's checkpoint ({type(error).__name__}: {first}); expected such as "
-            "runs/<config>/<method>/seed_0/policy/last.ckpt"
+            f"ckpt_path: {path} is not a policy's checkpoint of this version ({type(error).__name__}: {said}); "
+            "expected such as runs/<config>/<method>/seed_0/policy/last.ckpt"
         ) from error
     return policy.eval()
 

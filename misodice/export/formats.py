@@ -84,7 +84,11 @@ def _quiet() -> Iterator[None]:
 
 def _program(agent: Agent, example: Inputs) -> torch.export.ExportedProgram:
     rows = torch.export.Dim("rows")
-    return torch.export.export(agent, (), example, dynamic_shapes={name: {0: rows} for name in example})
+    program = torch.export.export(agent, (), example, dynamic_shapes={name: {0: rows} for name in example})
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # holds paths of this machine
+    return program
 
 
 def _onnx(agent: Agent, example: Inputs, metadata: dict[str, str]) -> bytes:
@@ -92,7 +96,7 @@ def _onnx(agent: Agent, example: Inputs, metadata: dict[str, str]) -> bytes:
     assert program is not None
     program.model.metadata_props.update(metadata)
     for node in program.model.graph:
-        node.metadata_props.clear()  # stack traces, which hold paths of this machine
+        node.metadata_props.clear()  # torch's notes on where each came from
     content: bytes = program.model_proto.SerializeToString()
     return content
 
