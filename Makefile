@@ -10,7 +10,7 @@ install: .venv/.done
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "misodice needs Python 3.11 or later")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[smax,mamujoco,llm,benchmark,tensorboard,plot,report,video,docs,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[smax,mamujoco,llm,export,benchmark,tensorboard,plot,report,video,docs,dev]'
 	touch $@
 
 ## train on the game-free engine from nothing

@@ -1,4 +1,4 @@
-"""The subcommands beside LightningCLI's: collect, convert, mix and info for files, benchmark and report for runs."""
+"""The subcommands beside LightningCLI's: for episodes files, for many runs, for a policy, for this machine."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from misodice.data.collect import Source, collect, default_sources, mix
 from misodice.data.episodes import Episodes
+from misodice.doctor import doctor_command
 from misodice.envs import EnvConfig
 from misodice.errors import MisodiceError
 
@@ -147,6 +148,26 @@ def benchmark_command(grid: str, root: str = "runs", address: str | None = None,
     return benchmark(Path(grid), Path(root), address, dry_run)
 
 
+def export_command(
+    ckpt_path: str, format: Literal["onnx", "torchscript", "pt2"] = "onnx", output: str | None = None
+) -> None:
+    """Write one agent's policy as a file that acts without misodice, and check it against the original.
+
+    Args:
+        ckpt_path: checkpoint of a policy, such as runs/smacv2_zerg/misodice/seed_0/policy/last.ckpt.
+        format: of the file: onnx runs under onnxruntime alone, torchscript and pt2 under torch alone.
+        output: file to write; null is the checkpoint's name with the suffix .onnx, .pt or .pt2.
+    """
+    from misodice.export import export
+
+    path, difference = export(Path(ckpt_path), format, Path(output) if output else None)
+    Console(soft_wrap=True).print(
+        f"written: {path} (on {difference.rows} random inputs: outputs differ by at most {difference.greatest:.2g}, "
+        f"{difference.equal_actions:.2%} of greedy actions are equal)",
+        highlight=False,
+    )
+
+
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "collect": collect_command,
     "convert": convert_command,
@@ -154,6 +175,8 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "info": info_command,
     "benchmark": benchmark_command,
     "report": report_command,
+    "export": export_command,
+    "doctor": doctor_command,
 }
 
 

@@ -5,14 +5,19 @@ B transitions, n agents, O observation entries, S state entries, A actions (disc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 
 @dataclass
 class Spec:
-    """What the networks must know of the data; plain numbers, kept in every checkpoint."""
+    """What the networks must know of the data, and what it says of itself; plain values, kept in every checkpoint.
+
+    env, obs_features and action_scale are the episodes file's own words (see `misodice.data.episodes.Header`): a
+    checkpoint that has left its run can still tell what it acts in. Older checkpoints lack them.
+    """
 
     n_agents: int
     obs_dim: int
@@ -23,6 +28,8 @@ class Spec:
     obs_std: list[float]
     state_mean: list[float]
     state_std: list[float]
+    env: dict[str, Any] = field(default_factory=dict)
+    obs_features: list[str] = field(default_factory=list)
     action_scale: float = 1.0
     """What the data's continuous actions were divided by: the environment's are so many times the policy's."""
 

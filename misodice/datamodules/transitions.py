@@ -114,6 +114,8 @@ class Transitions(LightningDataModule):
             obs_std=obs_std,
             state_mean=state_mean,
             state_std=state_std,
+            env=episodes.header.env,
+            obs_features=episodes.header.obs_features,
             action_scale=episodes.header.action_scale,
         )
         self.tensors = {"obs": episodes.obs, "state": episodes.state, "actions": episodes.actions}

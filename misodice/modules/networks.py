@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, one_hot, softplus
+from torch.nn.functional import log_softmax, one_hot, softmax, softplus
 
 # Below this deviation an entry is constant in D_U; dividing by less would blow up rounding noise at rollout.
 MIN_STD = 1e-3
@@ -32,6 +32,8 @@ class Standardise(nn.Module):
 class AgentMLP(nn.Module):
     """One perceptron shared by all agents, on [o_i, extra_i, one-hot id]: [B, n, O] (+ [B, n, X]) -> [B, n, out].
 
+    With `agent`, int64 [B], each row is of one agent alone: [B, O] -> [B, out].
+
     Args:
         n_agents: number of agents n.
         inputs: entries of one agent's input, without the id.
@@ -50,9 +52,10 @@ class AgentMLP(nn.Module):
         self.rest = nn.Sequential(*layers)
         self.output = nn.Linear(hidden[-1], outputs)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, agent: Tensor | None = None) -> Tensor:
         first = self.inputs(inputs)
-        hidden = self.rest(first + self.agent.to(first.dtype))
+        identity = self.agent if agent is None else self.agent[agent]
+        hidden = self.rest(first + identity.to(first.dtype))
         # Under autocast the wide layers alone are of low precision: advantages are small differences of large values.
         with torch.autocast(hidden.device.type, enabled=False):
             output: Tensor = self.output(hidden.to(self.output.weight.dtype))
@@ -83,6 +86,10 @@ class CategoricalHead(nn.Module):
         log_probs = log_softmax(self.logits(output, available_actions), dim=-1)
         return log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
+    def probabilities(self, output: Tensor, available_actions: Tensor | None) -> Tensor:
+        """π_i(·|o_i), [B, n, A]: 0 for what is not available."""
+        return softmax(self.logits(output, available_actions), dim=-1)
+
     def greedy(self, output: Tensor, available_actions: Tensor | None) -> Tensor:
         """Most probable available action, int64 [B, n]."""
         return self.logits(output, available_actions).argmax(dim=-1)
@@ -105,7 +112,7 @@ class GaussianHead(nn.Module):
 
     def log_prob(self, output: Tensor, actions: Tensor, available_actions: Tensor | None) -> Tensor:
         """log π_i(a_i|o_i), summed over the action's entries, [B, n]."""
-        mean, log_std = self._moments(output)
+        mean, log_std = self.moments(output)
         if self.kind == "normal":
             return _normal_log_prob(actions, mean, log_std).sum(dim=-1)
         # Recorded actions may be clipped to ±1 exactly, where atanh is infinite.
@@ -115,10 +122,11 @@ class GaussianHead(nn.Module):
 
     def greedy(self, output: Tensor, available_actions: Tensor | None) -> Tensor:
         """The distribution's centre, within [−1, 1], [B, n, A]."""
-        mean, _ = self._moments(output)
+        mean, _ = self.moments(output)
         return torch.tanh(mean) if self.kind == "tanh_normal" else mean.clamp(-1.0, 1.0)
 
-    def _moments(self, output: Tensor) -> tuple[Tensor, Tensor]:
+    def moments(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the standard deviation, [B, n, A] each, of the normal (before its tanh)."""
         mean, log_std = output.chunk(2, dim=-1)
         return mean, log_std.clamp(*self.LOG_STD_RANGE)
 

@@ -1,0 +1,109 @@
+"""`misodice export`: one agent's policy as a file that acts without misodice."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+from misodice import __version__
+from misodice.errors import MisodiceError
+from misodice.export.agent import one_agent
+from misodice.export.check import TOLERANCE, Difference, compare, random_samples
+from misodice.export.formats import SUFFIX, Format, read, write
+from misodice.modules.networks import GaussianHead
+from misodice.modules.policy import Policy
+from misodice.run import file_digest
+
+TEAMS = 1000
+"""Random joint observations that an export is held against the original on."""
+
+
+def export(ckpt_path: Path, format: Format = "onnx", output: Path | None = None) -> tuple[Path, Difference]:
+    """Write one agent's policy, and hold what was written against the original.
+
+    Args:
+        ckpt_path: checkpoint of a policy.
+        format: "onnx", "torchscript" or "pt2".
+        output: file to write, replaced if it exists; None is `ckpt_path` with the format's suffix.
+
+    Returns:
+        The file, and how far it is from the original.
+
+    Raises:
+        MisodiceError: no policy's checkpoint, an unknown format, a missing package, a file that cannot be written, or
+            an export that differs from the original by more than `TOLERANCE`; nothing is left of it.
+    """
+    if format not in SUFFIX:
+        raise MisodiceError(f"format: found {format!r}, expected one of {', '.join(SUFFIX)}")
+    policy = load_policy(ckpt_path)
+    agent = one_agent(policy)
+    samples = random_samples(policy, agent, TEAMS)
+    # Copies, since a .pt2 keeps its example: a view would bring all samples into the file.
+    example = {name: values[:3].clone() for name, values in samples.inputs.items()}
+    content = write(agent, format, example, describe(policy, ckpt_path))
+    path = output or ckpt_path.with_suffix(SUFFIX[format])
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{SUFFIX[format]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        difference = compare(read(temporary, format), agent, samples)
+        if not difference.tolerable:
+            raise MisodiceError(
+                f"{path}: not written, because the {format} export is not the policy: on {difference.rows} random "
+                f"inputs outputs differ by up to {difference.greatest:.2g} (tolerated: {TOLERANCE:g}) and "
+                f"{difference.equal_actions:.2%} of greedy actions are equal; try another --format, or the versions in "
+                "constraints.txt"
+            )
+        os.replace(temporary, path)
+    except OSError as error:
+        raise MisodiceError(f"{path}: cannot be written ({error}); name another file with --output") from error
+    finally:
+        if temporary.is_file():
+            temporary.unlink()
+    return path, difference
+
+
+def load_policy(path: Path) -> Policy:
+    """The policy of a checkpoint, on the CPU.
+
+    Raises:
+        MisodiceError: there is no such file, or it is not a policy's checkpoint.
+    """
+    if not path.is_file():
+        raise MisodiceError(
+            f"ckpt_path: {path} does not exist; train with `misodice fit`, or name a policy's checkpoint"
+        )
+    try:
+        policy = Policy.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+        # What torch says of a file that is none of its own, and what comes of another stage's content.
+        said = " ".join(str(error).split())[:200]
+        raise MisodiceError(
+            f"ckpt_path: {path} is not a policy's checkpoint of this version ({type(error).__name__}: {said}); "
+            "expected such as runs/<config>/<method>/seed_0/policy/last.ckpt"
+        ) from error
+    return policy.eval()
+
+
+def describe(policy: Policy, ckpt_path: Path) -> dict[str, str]:
+    """What is kept beside the network; numbers, lists and objects as JSON."""
+    spec = policy.spec
+    assert spec is not None
+    values: dict[str, Any] = {
+        "task": spec.env.get("task", "unknown"),
+        "engine": spec.env.get("engine", "unknown"),
+        "env": spec.env,
+        "n_agents": spec.n_agents,
+        "obs_dim": spec.obs_dim,
+        "n_actions": spec.n_actions,
+        "distribution": policy.head.kind if isinstance(policy.head, GaussianHead) else "categorical",
+        "action_scale": spec.action_scale,
+        "obs_features": spec.obs_features,
+        "checkpoint": file_digest(ckpt_path),
+        "fingerprint": policy.fingerprint,
+        "misodice_version": __version__,
+    }
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
