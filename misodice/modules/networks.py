@@ -101,14 +101,18 @@ class GaussianHead(nn.Module):
     Args:
         n_actions: action entries A of one agent.
         kind: "normal", or "tanh_normal" whose support is the interval itself.
+        min_std: least standard deviation of the normal (before its tanh).
     """
 
-    LOG_STD_RANGE = (-5.0, 2.0)
+    MAX_LOG_STD = 2.0
 
-    def __init__(self, n_actions: int, kind: Literal["normal", "tanh_normal"] = "normal") -> None:
+    def __init__(
+        self, n_actions: int, kind: Literal["normal", "tanh_normal"] = "normal", min_std: float = 0.0067
+    ) -> None:
         super().__init__()
         self.outputs = 2 * n_actions
         self.kind = kind
+        self.min_log_std = math.log(min_std)
 
     def log_prob(self, output: Tensor, actions: Tensor, available_actions: Tensor | None) -> Tensor:
         """log π_i(a_i|o_i), summed over the action's entries, [B, n]."""
@@ -128,7 +132,7 @@ class GaussianHead(nn.Module):
     def moments(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the standard deviation, [B, n, A] each, of the normal (before its tanh)."""
         mean, log_std = output.chunk(2, dim=-1)
-        return mean, log_std.clamp(*self.LOG_STD_RANGE)
+        return mean, log_std.clamp(self.min_log_std, self.MAX_LOG_STD)
 
 
 def _normal_log_prob(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

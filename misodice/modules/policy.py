@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from misodice.datamodules.batch import PolicyBatch, Spec
+from misodice.errors import MisodiceError
 from misodice.modules import dice
 from misodice.modules.networks import AgentMLP, CategoricalHead, GaussianHead
 from misodice.modules.stage import Stage
@@ -31,6 +32,8 @@ class Policy(Stage):
             which is β·1[D_E]/|D_E| + (1 − β)/|D_U| and needs no other stage.
         beta: β of "bc": 0 clones all of D_U, 1 clones D_E alone.
         distribution: of continuous actions: "normal" (paper B.4) or "tanh_normal". Discrete actions are categorical.
+        min_std: least standard deviation of a continuous action. A deviation of its own for each state weighs an easy
+            state by the inverse square of it: with a low bound thousands of times a hard one.
         hidden: widths of the network.
         lr: Adam's learning rate (Table 3: 3e-4 for SMAC, 1e-5 for MaMuJoCo).
         lr_schedule: "constant" (Table 3), or "cosine": down to 0 at the stage's end along half a cosine, so that what
@@ -45,16 +48,19 @@ class Policy(Stage):
         weight: Literal["weight", "local_weight", "bc"] = "weight",
         beta: float = 0.0,
         distribution: Literal["normal", "tanh_normal"] = "normal",
+        min_std: float = 0.0067,
         hidden: tuple[int, ...] = (256, 256),
         lr: float = 3e-4,
         lr_schedule: Literal["constant", "cosine"] = "constant",
         epochs: int = 20,
     ) -> None:
         super().__init__(lr, epochs)
+        if min_std <= 0:
+            raise MisodiceError(f"policy.min_std is {min_std}, expected more than 0")
         self.save_hyperparameters()
         self.lr_schedule = lr_schedule
         self.weight, self.beta = weight, beta
-        self.distribution = distribution
+        self.distribution, self.min_std = distribution, min_std
         self.hidden = tuple(hidden)
 
     @property
@@ -74,7 +80,9 @@ class Policy(Stage):
 
     def build(self, spec: Spec) -> None:
         self.head = (
-            CategoricalHead(spec.n_actions) if spec.discrete else GaussianHead(spec.n_actions, self.distribution)
+            CategoricalHead(spec.n_actions)
+            if spec.discrete
+            else GaussianHead(spec.n_actions, self.distribution, self.min_std)
         )
         self.local = AgentMLP(spec.n_agents, spec.obs_dim, self.head.outputs, self.hidden)
 

@@ -1,6 +1,7 @@
 """Finite weights, losses and gradients at the edges of what comes in."""
 
 import contextlib
+import math
 from pathlib import Path
 
 import h5py
@@ -91,6 +92,13 @@ def test_actions_at_the_edge_of_the_box(kind):
     log_prob.sum().backward()
     assert finite(log_prob, output.grad)
     assert (head.greedy(output, None).abs() <= 1).all()
+
+
+def test_a_deviation_is_not_below_its_bound():
+    head = GaussianHead(1, min_std=0.05)
+    exact, off = head.log_prob(torch.tensor([[[0.0, -100.0]], [[0.1, -100.0]]]), torch.zeros(2, 1, 1), None).flatten()
+    assert exact.item() == pytest.approx(math.log(1 / (0.05 * math.sqrt(2 * math.pi))))
+    assert (exact - off).item() == pytest.approx(0.5 * (0.1 / 0.05) ** 2, rel=1e-4)
 
 
 def test_episodes_of_one_step(smax_file, tmp_path: Path):
