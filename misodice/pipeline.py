@@ -31,7 +31,8 @@ from misodice.shared import SharedStages
 # Trainer options that say how to show or where to write do not change what is learnt.
 SHOWN = ("logger", "enable_", "default_root_dir", "log_every", "profiler", "max_time")
 # Nor do how long a stage trains, or the callbacks, make a checkpoint unfit to go on from.
-LENGTH = ("callbacks", "epochs", "max_epochs", "max_steps", "min_epochs", "min_steps", "patience")
+STAGE_LENGTH = ("epochs", "patience")
+TRAINER_LENGTH = ("callbacks", "max_epochs", "max_steps", "min_epochs", "min_steps")
 
 
 class StageProgress(RichProgressBar):
@@ -114,9 +115,9 @@ class Pipeline:
         The second of the two leaves out how long the stage itself trains; what it reads is the same column in both.
         """
 
-        def kept(block: dict[str, Any], lengths: bool) -> dict[str, Any]:
-            inner = {"init_args": kept(block["init_args"], lengths)} if block.get("init_args") else {}
-            return {key: value for key, value in block.items() if lengths or key not in LENGTH} | inner
+        def without(block: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+            inner = {"init_args": without(block["init_args"], names)} if block.get("init_args") else {}
+            return {key: value for key, value in block.items() if key not in names} | inner
 
         data = options["data"]
         trainer = {key: value for key, value in options["trainer"].items() if not key.startswith(SHOWN)}
@@ -132,9 +133,10 @@ class Pipeline:
                 inputs += [self.labels, options["labels"]["held_out"]]
             else:
                 inputs.append(data["batch_size"])
-            for made, lengths in ((marks, True), (resume_marks, False)):
-                common = (digest, self.seed, kept(trainer, lengths))
-                made[stage.name] = fingerprint(common, stage.name, kept(options[stage.name], lengths), inputs)
+            own = options[stage.name]
+            marks[stage.name] = fingerprint((digest, self.seed, trainer), stage.name, own, inputs)
+            trainer_kept, own = without(trainer, TRAINER_LENGTH), without(own, STAGE_LENGTH)
+            resume_marks[stage.name] = fingerprint((digest, self.seed, trainer_kept), stage.name, own, inputs)
             written |= dict.fromkeys(stage.writes, marks[stage.name])
         marks["labels"] = fingerprint(digest, data["ranking"], data["k"], written.get("reward"))
         return marks, resume_marks

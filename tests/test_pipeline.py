@@ -86,6 +86,9 @@ def test_more_epochs_go_on_from_where_the_stage_ended(smax_file, tmp_path, capsy
     steps = json.loads((tmp_path / "run" / "policy" / "stage.json").read_text())["steps"]
     fit(tmp_path / "afresh", smax_file, "--trainer.max_epochs", "3")
     assert steps == json.loads((tmp_path / "afresh" / "policy" / "stage.json").read_text())["steps"]
+    # max_steps of an episode is no length of the training.
+    fit(tmp_path / "run", smax_file, "--preference.max_steps", "5", "--ckpt_path", "last")
+    assert f"{tmp_path / 'run' / 'preference' / 'last.ckpt'} is of another config" in capsys.readouterr().out
 
 
 def test_a_stage_does_not_go_on_once_its_input_is_another(smax_file, tmp_path, capsys):
