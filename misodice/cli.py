@@ -209,8 +209,7 @@ class MisodiceCLI(LightningCLI):
         )
 
     def _summarise(self, pipeline: Pipeline) -> None:
-        path = self.run.checkpoint("policy")
-        policy = Policy.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+        policy = Policy.load(self.run.checkpoint("policy"))
         episodes = self.datamodule.episodes
         result = evaluate(policy, self.rollout, episodes, self.console)
         records = {stage.name: self.run.stage_record(stage.name) or {} for stage in pipeline.stages}
@@ -237,12 +236,8 @@ class MisodiceCLI(LightningCLI):
     def test(self, ckpt_path: str | None = None, video: str | None = None, **kwargs: Any) -> None:
         """Roll a trained policy out on the engine of its data, and film it."""
         path = self.run.checkpoint("policy") if ckpt_path in (None, "best", "last") else Path(str(ckpt_path))
-        if not path.is_file():
-            raise MisodiceError(
-                f"ckpt_path: {path} does not exist; train with `misodice fit`, or name a policy's checkpoint"
-            )
+        policy = Policy.load(path)
         self._prepare_data()
-        policy = Policy.load_from_checkpoint(path, map_location="cpu", weights_only=True)
         episodes = self.datamodule.episodes
         result = evaluate(policy, self.rollout, episodes, self.console)
         print_result(str(self.options.method), result, episodes, self.console)

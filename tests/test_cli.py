@@ -179,7 +179,7 @@ def test_a_trained_policy_and_a_class_path_act_in_collect(smax_file, tmp_path, c
     assert main([*command, "--sources", json.dumps(sources[:1])]) == 2
     assert "choose a policy of this task" in capsys.readouterr().err
     for behaviour, words in (
-        ("absent.ckpt", "no such file"),
+        ("absent.ckpt", "does not exist"),
         ("no.such.Actor", "cannot be imported"),
         ("x", "bundled"),
     ):
@@ -211,6 +211,8 @@ def test_validate_and_a_missing_checkpoint(smax_file, tmp_path, capsys):
     assert "4 greedy rollouts" in capsys.readouterr().out
     assert main(["test", *config, "--ckpt_path", str(tmp_path / "absent.ckpt")]) == 2
     assert "absent.ckpt does not exist" in capsys.readouterr().err
+    assert main(["test", *config, "--ckpt_path", str(tmp_path / "run" / "value" / "last.ckpt")]) == 2
+    assert "value/last.ckpt is not a policy's checkpoint" in capsys.readouterr().err
 
 
 def test_another_logger_by_config(smax_file, tmp_path):

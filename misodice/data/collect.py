@@ -152,9 +152,7 @@ def make_actor(env: TeamEnv, behaviour: str, noise: float = 0.0) -> Actor:
 def _trained(env: TeamEnv, path: str) -> Actor:
     from misodice.modules import Policy
 
-    if not Path(path).is_file():
-        raise MisodiceError(f"behaviour {path}: no such file; a run keeps its policy in policy/last.ckpt")
-    policy = Policy.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
+    policy = Policy.load(Path(path))
     spec = policy.spec
     assert spec is not None
     found = (spec.n_agents, spec.obs_dim, spec.n_actions)

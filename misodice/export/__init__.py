@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def export(ckpt_path: Path, format: Format = "onnx", output: Path | None = None)
     """
     if format not in SUFFIX:
         raise MisodiceError(f"format: found {format!r}, expected one of {', '.join(SUFFIX)}")
-    policy = load_policy(ckpt_path)
+    policy = Policy.load(ckpt_path)
     agent = one_agent(policy)
     samples = random_samples(policy, agent, TEAMS)
     # Copies, since a .pt2 keeps its example: a view would bring all samples into the file.
@@ -64,28 +63,6 @@ def export(ckpt_path: Path, format: Format = "onnx", output: Path | None = None)
         if temporary.is_file():
             temporary.unlink()
     return path, difference
-
-
-def load_policy(path: Path) -> Policy:
-    """The policy of a checkpoint, on the CPU.
-
-    Raises:
-        MisodiceError: there is no such file, or it is not a policy's checkpoint.
-    """
-    if not path.is_file():
-        raise MisodiceError(
-            f"ckpt_path: {path} does not exist; train with `misodice fit`, or name a policy's checkpoint"
-        )
-    try:
-        policy = Policy.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, LookupError, TypeError, AttributeError) as error:
-        # What torch says of a file that is none of its own, and what comes of another stage's content.
-        said = " ".join(str(error).split())[:200]
-        raise MisodiceError(
-            f"ckpt_path: {path} is not a policy's checkpoint of this version ({type(error).__name__}: {said}); "
-            "expected such as runs/<config>/<method>/seed_0/policy/last.ckpt"
-        ) from error
-    return policy.eval()
 
 
 def describe(policy: Policy, ckpt_path: Path) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -62,6 +64,28 @@ class Policy(Stage):
         self.weight, self.beta = weight, beta
         self.distribution, self.min_std = distribution, min_std
         self.hidden = tuple(hidden)
+
+    @classmethod
+    def load(cls, path: Path) -> Policy:
+        """The policy of a checkpoint, on the CPU, for acting.
+
+        Raises:
+            MisodiceError: there is no such file, or it is not a policy's checkpoint.
+        """
+        if not path.is_file():
+            raise MisodiceError(
+                f"ckpt_path: {path} does not exist; train with `misodice fit`, or name a policy's checkpoint"
+            )
+        try:
+            policy = cls.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, UnpicklingError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+            # What torch says of a file that is none of its own, and what comes of another stage's content.
+            said = " ".join(str(error).split())[:200]
+            raise MisodiceError(
+                f"ckpt_path: {path} is not a policy's checkpoint of this version ({type(error).__name__}: {said}); "
+                "expected such as runs/<config>/<method>/seed_0/policy/last.ckpt"
+            ) from error
+        return policy.eval()
 
     @property
     def reads(self) -> tuple[str, ...]:
