@@ -198,7 +198,7 @@ def test_changed_fields(name, tmp_path, monkeypatch):
     @given(st.data())
     def change_some(data) -> None:
         damaged = dict(fields)
-        for field in data.draw(st.lists(st.sampled_from(sorted(fields)), min_size=1, max_size=3)):
+        for field in data.draw(st.lists(st.sampled_from(sorted(fields)), min_size=1, max_size=3, unique=True)):
             if data.draw(st.integers(0, 9)) == 0:
                 damaged.pop(field, None)
             else:
@@ -218,7 +218,7 @@ def test_changed_fields(name, tmp_path, monkeypatch):
 @given(st.data())
 def test_changed_experience(data):
     arrays = experience(episodes_of(True))
-    for field in data.draw(st.lists(st.sampled_from(sorted(arrays)), min_size=1, max_size=3)):
+    for field in data.draw(st.lists(st.sampled_from(sorted(arrays)), min_size=1, max_size=3, unique=True)):
         arrays[field] = changed(arrays[field], data.draw(values(arrays[field].shape)))
     try:
         og_marl.check_structure("vault", {name: content.shape for name, content in arrays.items()})
