@@ -121,6 +121,7 @@ class Pipeline:
 
         data = options["data"]
         trainer = {key: value for key, value in options["trainer"].items() if not key.startswith(SHOWN)}
+        trainer_of_any_length = without(trainer, TRAINER_LENGTH)
         digest = self.data.digest
         marks: dict[str, str] = {}
         resume_marks: dict[str, str] = {}
@@ -135,8 +136,8 @@ class Pipeline:
                 inputs.append(data["batch_size"])
             own = options[stage.name]
             marks[stage.name] = fingerprint((digest, self.seed, trainer), stage.name, own, inputs)
-            trainer_kept, own = without(trainer, TRAINER_LENGTH), without(own, STAGE_LENGTH)
-            resume_marks[stage.name] = fingerprint((digest, self.seed, trainer_kept), stage.name, own, inputs)
+            own = without(own, STAGE_LENGTH)
+            resume_marks[stage.name] = fingerprint((digest, self.seed, trainer_of_any_length), stage.name, own, inputs)
             written |= dict.fromkeys(stage.writes, marks[stage.name])
         marks["labels"] = fingerprint(digest, data["ranking"], data["k"], written.get("reward"))
         return marks, resume_marks

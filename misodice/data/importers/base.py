@@ -82,9 +82,61 @@ def as_flags(where: object, field: str, values: np.ndarray) -> np.ndarray:
     return np.asarray(values, bool)
 
 
+def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    """Whether a shape is the expected one, in which None is any length."""
+    return len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
+
+
 def of_all_agents(flags: np.ndarray) -> np.ndarray:
     """Steps [L] at which all agents' flags [L], [L, n] or [L, n, 1] are set."""
     return np.asarray(flags.all(axis=tuple(range(1, flags.ndim))))
+
+
+def as_dones(where: object, field: str, values: np.ndarray) -> np.ndarray:
+    """Steps [L] at which the episode is done: an agent that is dead is done, an episode is when all are.
+
+    Raises:
+        MisodiceError: a value is neither 0 nor 1, or the episode is done before its last step.
+    """
+    dones = of_all_agents(as_flags(where, field, values))
+    if dones[:-1].any():
+        raise fault(where, field, f"an end at step {int(dones.argmax())}", f"none before step {len(dones) - 1}")
+    return dones
+
+
+def shared_reward(copies: np.ndarray) -> np.ndarray:
+    """Mean [L] of every agent's copy of one reward, [L], [L, n] or [L, n, 1]."""
+    mean: np.ndarray = copies.reshape(len(copies), -1).mean(axis=1, dtype=np.float64)
+    return mean.astype(np.float32)
+
+
+def without_last_observation(
+    obs: np.ndarray,
+    state: np.ndarray,
+    actions: np.ndarray,
+    rewards: np.ndarray,
+    available: np.ndarray | None = None,
+    truncated: np.ndarray | None = None,
+) -> Episode:
+    """An episode whose file does not have what was observed after its last step: every argument is [L, …].
+
+    The observation before it is repeated, and the last step marked as terminated though time may have run out, so that
+    nothing bootstraps from it.
+    """
+
+    def repeated(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, values[-1:]])
+
+    steps = len(obs)
+    return Episode(
+        obs=repeated(obs),
+        state=repeated(state.reshape(steps, -1)),
+        actions=actions,
+        terminated=np.arange(steps) == steps - 1,
+        truncated=np.zeros(steps, bool) if truncated is None else truncated,
+        rewards=shared_reward(rewards),
+        available_actions=None if available is None else repeated(available),
+    )
 
 
 def as_actions(where: object, field: str, values: np.ndarray, available: np.ndarray) -> np.ndarray:

@@ -20,8 +20,10 @@ from misodice.data.importers.base import (
     as_floats,
     check_size,
     fault,
+    fits,
     of_all_agents,
     reading,
+    without_last_observation,
 )
 from misodice.errors import MisodiceError
 
@@ -110,8 +112,7 @@ def check_structure(where: object, shapes: Mapping[str, Any]) -> None:
         if name not in shapes:
             continue
         batch, tail = shapes[name][0], shapes[name][2:]
-        fits = (len(t) == len(tail) and all(b in (None, a) for a, b in zip(tail, t, strict=True)) for t in tails)
-        if batch != 1 or not any(fits):
+        if batch != 1 or not any(fits(tail, expected_tail) for expected_tail in tails):
             raise fault(where, name, list(shapes[name]), f"[1, T, {n}, …] beside observations [1, T, n, O]")
         check_size(where, f"{name}, a step", tail, np.dtype(np.float64))
     if len(shapes["actions"]) == 3 and "infos.legals" not in shapes:
@@ -148,30 +149,19 @@ def cut(where: object, blocks: Iterable[Experience], skipped: Counter[str]) -> I
 
 
 def _episode(where: str, rows: dict[str, np.ndarray]) -> Episode:
-    steps = len(rows["actions"])
     obs = as_floats(where, "observations", rows["observations"])
-    state = as_floats(where, "infos.state", rows["infos.state"]).reshape(steps, -1)
-    truncated = np.zeros(steps, bool)
+    state = as_floats(where, "infos.state", rows["infos.state"])
+    truncated = None
     if "truncations" in rows:
         truncated = of_all_agents(as_flags(where, "truncations", rows["truncations"]))
     available = None
     if rows["actions"].ndim == 2:
         available = as_flags(where, "infos.legals", rows["infos.legals"])
         actions = as_actions(where, "actions", rows["actions"], available)
-        available = np.concatenate([available, available[-1:]])
     else:
         actions = as_floats(where, "actions", rows["actions"])
-    rewards = as_floats(where, "rewards", rows["rewards"]).mean(axis=1, dtype=np.float64)
-    return Episode(
-        obs=np.concatenate([obs, obs[-1:]]),
-        state=np.concatenate([state, state[-1:]]),
-        actions=actions,
-        # True of a truncated episode too: what it ended in is not there to bootstrap from.
-        terminated=np.arange(steps) == steps - 1,
-        truncated=truncated,
-        rewards=rewards.astype(np.float32),
-        available_actions=available,
-    )
+    rewards = as_floats(where, "rewards", rows["rewards"])
+    return without_last_observation(obs, state, actions, rewards, available, truncated)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

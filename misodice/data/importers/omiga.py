@@ -7,7 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from misodice.data.episodes import Episode
-from misodice.data.importers.base import as_flags, as_floats, check_size, fault, of_all_agents
+from misodice.data.importers.base import (
+    as_flags,
+    as_floats,
+    check_size,
+    fault,
+    of_all_agents,
+    without_last_observation,
+)
 from misodice.data.importers.hdf5 import BLOCK, Hdf5Importer, row_bytes
 
 
@@ -94,14 +101,4 @@ class OMIGAImporter(Hdf5Importer):
                 "a delimiter row of zeros after the episode",
                 "a file whose rows with d = 1 are steps themselves is of another layout",
             )
-        steps = len(floats["a"]) - 1
-        ends = np.arange(steps) == steps - 1
-        state = floats["s"][:-1].reshape(steps, -1)
-        return Episode(
-            obs=np.concatenate([floats["o"][:-1], floats["o"][-2:-1]]),
-            state=np.concatenate([state, state[-1:]]),
-            actions=floats["a"][:-1],
-            terminated=ends,
-            truncated=np.zeros(steps, bool),
-            rewards=floats["r"][:-1].reshape(steps, -1).mean(axis=1, dtype=np.float64).astype(np.float32),
-        )
+        return without_last_observation(*(floats[name][:-1] for name in ("o", "s", "a", "r")))

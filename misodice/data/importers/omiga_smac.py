@@ -15,12 +15,13 @@ from misodice.data.importers.base import (
     MAX_EPISODE,
     Importer,
     as_actions,
+    as_dones,
     as_flags,
     as_floats,
     check_size,
     fault,
-    of_all_agents,
     reading,
+    without_last_observation,
 )
 from misodice.errors import MisodiceError
 
@@ -74,22 +75,12 @@ class OMIGASMACImporter(Importer):
             if fields[name].ndim != 3 or not fields[name].shape[2]:
                 raise fault(path, name, f"shape {list(fields[name].shape)}", f"[{steps}, {n}, at least 1]")
         available = as_flags(path, "available", fields["available"])
-        ends = np.arange(steps) == steps - 1
         obs = as_floats(path, "obs", fields["obs"])
-        state = as_floats(path, "state", fields["state"]).reshape(steps, -1)
-        rewards = as_floats(path, "reward", fields["reward"]).reshape(steps, n).mean(axis=1, dtype=np.float64)
-        done = of_all_agents(as_flags(path, "done", fields["done"]))
-        if done[:-1].any():
-            raise fault(path, "done", f"an end at step {int(done.argmax())}", f"none before step {steps - 1}")
-        return Episode(
-            obs=np.concatenate([obs, obs[-1:]]),
-            state=np.concatenate([state, state[-1:]]),
-            actions=as_actions(path, "action", fields["action"].reshape(steps, n), available),
-            terminated=ends,
-            truncated=np.zeros(steps, bool),
-            rewards=rewards.astype(np.float32),
-            available_actions=np.concatenate([available, available[-1:]]),
-        )
+        state = as_floats(path, "state", fields["state"])
+        rewards = as_floats(path, "reward", fields["reward"])
+        as_dones(path, "done", fields["done"])
+        actions = as_actions(path, "action", fields["action"].reshape(steps, n), available)
+        return without_last_observation(obs, state, actions, rewards, available)
 
 
 def episode_files(path: Path) -> list[Path]:

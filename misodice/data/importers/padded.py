@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from misodice.data.episodes import Episode
-from misodice.data.importers.base import as_actions, as_flags, as_floats, fault, of_all_agents
+from misodice.data.importers.base import as_actions, as_dones, as_flags, as_floats, fault, fits, shared_reward
 
 REQUIRED = ("states", "obs", "actions", "rewards", "dones", "actives")
 FIELDS = (*REQUIRED, "avails")
@@ -28,9 +28,8 @@ def check_shapes(where: object, shapes: Shapes, suffix: str = "") -> bool:
 
     def check(field: str, *expected: tuple[int | None, ...]) -> None:
         found = shapes[field]
-        for shape in expected:
-            if len(found) == len(shape) and all(b in (None, a) for a, b in zip(found, shape, strict=True)):
-                return
+        if any(fits(found, shape) for shape in expected):
+            return
         words = " or ".join("[" + ", ".join("any" if i is None else str(i) for i in shape) + "]" for shape in expected)
         raise fault(where, field + suffix, f"{list(found)} for one episode", words)
 
@@ -82,12 +81,8 @@ def cut(where: object, fields: Mapping[str, np.ndarray], suffix: str = "") -> Ep
     def floats(field: str, count: int) -> np.ndarray:
         return as_floats(where, field + suffix, fields[field][:count])
 
-    # An agent that is dead is done; an episode is when all are.
-    dones = of_all_agents(as_flags(where, "dones" + suffix, fields["dones"][:steps]))
-    if dones[:-1].any():
-        raise fault(where, "dones" + suffix, f"an end at step {int(dones.argmax())}", f"none before step {steps - 1}")
-    # Every agent's copy of a shared reward.
-    rewards = floats("rewards", steps).reshape(steps, -1).mean(axis=1, dtype=np.float64)
+    dones = as_dones(where, "dones" + suffix, fields["dones"][:steps])
+    rewards = shared_reward(floats("rewards", steps))
     truncated = np.zeros(steps, bool)
     truncated[-1] = not dones[-1]
     available = None
@@ -104,7 +99,7 @@ def cut(where: object, fields: Mapping[str, np.ndarray], suffix: str = "") -> Ep
         actions=actions,
         terminated=dones,
         truncated=truncated,
-        rewards=rewards.astype(np.float32),
+        rewards=rewards,
         available_actions=available,
     )
 
