@@ -133,7 +133,9 @@ def og_marl(path: Path, steps: int, length: int, n: int, obs: int, state: int, a
     }
     vault = Vault(path.parent.name, tree, str(path.parent.parent), path.name)
     for _ in range(steps // block):
-        state_of_buffer = TrajectoryBufferState(tree, jnp.array(block), jnp.array(False))
+        state_of_buffer = TrajectoryBufferState(
+            experience=tree, current_index=jnp.array(block), is_full=jnp.array(False)
+        )
         vault.write(state_of_buffer, source_interval=(0, block))
     return path
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from misodice.callbacks.rollout import Rollout
+from misodice.callbacks.stopping import sigterm_as_ctrl_c
 from misodice.commands import COMMANDS, run_command
 from misodice.data.preferences import Preferences
 from misodice.data.prepare import check_against_env, find_or_make
@@ -26,12 +29,13 @@ from misodice.datamodules.transitions import Transitions
 from misodice.envs import EnvConfig
 from misodice.errors import MisodiceError
 from misodice.evaluation import evaluate, print_result
+from misodice.files import cannot_write, write_json
 from misodice.labelling.labels import Labels
 from misodice.labelling.report import report_labels
 from misodice.modules import Discriminator, Policy, Preference, Value
 from misodice.modules.stage import Stage
 from misodice.pipeline import Pipeline, needed
-from misodice.run import RunDir, versions, write_json
+from misodice.run import RunDir, versions
 from misodice.shared import SharedStages
 from misodice.video import film
 
@@ -125,15 +129,30 @@ class MisodiceCLI(LightningCLI):
         return root / config / str(self.options.method) / f"seed_{self.seed}"
 
     @property
+    def fast(self) -> bool:
+        """Whether a step of each stage is all there is, and nothing is left of it."""
+        return bool(self.options.trainer.fast_dev_run)
+
+    @property
     def is_global_zero(self) -> bool:
         return not self.console.quiet
 
     def fit(self, ckpt_path: str | None = None, **kwargs: Any) -> None:
         """Train what is not up to date, in order; roll the policy out; write summary.json."""
+        # SLURM starts a requeued job with the same command.
+        resume = ckpt_path == "last" or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+        with self._alone():
+            self._fit(resume)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """The run directory is this process's and those that it starts for other devices."""
+        return self.run.hold() if self.is_global_zero and not self.fast else nullcontext()
+
+    def _fit(self, resume: bool) -> None:
         pipeline = self._pipeline(needed(self.stages, self.datamodule.ranking))
         if self.is_global_zero and not pipeline.fast:
             self._save_config()
-        pipeline.fit(resume=ckpt_path == "last")
+        pipeline.fit(resume)
         if self.is_global_zero and not pipeline.fast:
             self.run.join_metrics([stage.name for stage in pipeline.stages])
             self._summarise(pipeline)
@@ -148,19 +167,17 @@ class MisodiceCLI(LightningCLI):
             else:
                 self.labels.estimate(self.console)
             return
-        pipeline = self._pipeline(self.stages[:1])
-        pipeline.fit(resume=False)
-        if self.is_global_zero and not pipeline.fast:
-            self._report_labels(pipeline)
+        with self._alone():
+            pipeline = self._pipeline(self.stages[:1])
+            pipeline.fit(resume=False)
+            if self.is_global_zero and not pipeline.fast:
+                self._report_labels(pipeline)
 
     def _pipeline(self, stages: Sequence[Stage]) -> Pipeline:
         """The stages on their data, every pair answered that they learn from."""
-        fast = bool(self.options.trainer.fast_dev_run)
-        if not fast:
-            self.run.check_writable()
         self._prepare_data()
         if isinstance(stages[0], Preference):
-            self._answer_pairs(fast)
+            self._answer_pairs(self.fast)
         return Pipeline(
             stages=stages,
             data=self.datamodule,
@@ -266,6 +283,10 @@ QUIET = (
 """Warnings that do not apply here, most of them Lightning's."""
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What a disk that is full or read-only says, whoever writes."""
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake ends in one message and exit status 2."""
     arguments = list(sys.argv[1:] if args is None else args)
@@ -278,18 +299,24 @@ def main(args: Sequence[str] | None = None) -> int:
     for message in QUIET:
         warnings.filterwarnings("ignore", message=message)
     try:
-        if arguments and arguments[0] in COMMANDS:
-            return run_command(arguments)
-        MisodiceCLI(
-            trainer_class=PhaseTrainer,
-            args=None if args is None else arguments,
-            save_config_callback=None,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-        )
+        with sigterm_as_ctrl_c():
+            if arguments and arguments[0] in COMMANDS:
+                return run_command(arguments)
+            MisodiceCLI(
+                trainer_class=PhaseTrainer,
+                args=None if args is None else arguments,
+                save_config_callback=None,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+            )
     except MisodiceError as error:
         print(f"misodice: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        print(f"misodice: {cannot_write(error.filename or 'a file of the run', error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("misodice: interrupted; go on with --ckpt_path last", file=sys.stderr)

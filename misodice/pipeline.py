@@ -16,8 +16,11 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProg
 from lightning.pytorch.loggers import CSVLogger, Logger
 from rich.console import Console
 
+from misodice import __version__
+from misodice.callbacks.checkpoints import WholeCheckpoints
 from misodice.callbacks.column_writer import ColumnWriter
 from misodice.callbacks.rollout import Rollout
+from misodice.callbacks.stopping import SaveWhenStopped
 from misodice.data.columns import column_fingerprint
 from misodice.data.labels import Ranking, top_k, write_labels
 from misodice.datamodules.transitions import Transitions
@@ -25,7 +28,7 @@ from misodice.errors import MisodiceError
 from misodice.modules.policy import Policy
 from misodice.modules.preference import Preference
 from misodice.modules.stage import Stage
-from misodice.run import RunDir, fingerprint
+from misodice.run import RunDir, check_version, fingerprint
 from misodice.shared import SharedStages
 
 # Trainer options that say how to show or where to write do not change what is learnt.
@@ -122,7 +125,7 @@ class Pipeline:
         data = options["data"]
         trainer = {key: value for key, value in options["trainer"].items() if not key.startswith(SHOWN)}
         trainer_of_any_length = without(trainer, TRAINER_LENGTH)
-        digest = self.data.digest
+        digest = self.data.digest, __version__
         marks: dict[str, str] = {}
         resume_marks: dict[str, str] = {}
         written: dict[str, str] = {}
@@ -181,25 +184,24 @@ class Pipeline:
         mark = self.marks[stage.name]
         stage.fingerprint = self.resume_marks[stage.name]
         self.data.stage = stage
-        writer = ColumnWriter(self.run.columns, mark)
-        last, best = self._checkpoints(stage)
-        trainer = self._trainer(stage, [] if self.fast else [last, *filter(None, [best]), writer])
-        ckpt_path = self._resume_path(stage) if resume and not self.fast else None
-        started = time.perf_counter()
-        try:
-            trainer.fit(stage, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
-        except SystemExit:
-            if trainer.interrupted:  # Lightning turns Ctrl-C into this
-                raise KeyboardInterrupt from None
-            raise
-        seconds = time.perf_counter() - started
         if self.fast:
+            self._train(self._trainer(stage, []), stage, None)
             return
-        if stage.writes:
-            # Not by `ckpt_path`: an averaging callback would put the last step's weights in place of its averages.
-            kept = torch.load((best or last).best_model_path, map_location="cpu", weights_only=True)
-            stage.load_state_dict(kept["state_dict"])
-            trainer.predict(stage, datamodule=self.data, return_predictions=False)
+        best, last = self._checkpoints(stage)
+        writer = ColumnWriter(self.run.columns, mark)
+        with SaveWhenStopped(self.run.checkpoint(stage.name)) as stopping:
+            # `best` before `last`, which says where the best is: killed in between, the epoch is made again.
+            trainer = self._trainer(stage, [stopping, writer, *filter(None, [best]), last])
+            started = time.perf_counter()
+            self._train(trainer, stage, self._resume_path(trainer, stage) if resume else None)
+            seconds = time.perf_counter() - started
+            stopping.stop_if_asked(trainer)
+            if stage.writes:
+                # Not by `ckpt_path`: an averaging callback would put the last step's weights in place of its averages.
+                kept = torch.load((best or last).best_model_path, map_location="cpu", weights_only=True)
+                stage.load_state_dict(kept["state_dict"])
+                trainer.predict(stage, datamodule=self.data, return_predictions=False)
+            stopping.stop_if_asked(trainer)
         if trainer.is_global_zero:
             samples = trainer.global_step * self.data.train_dataloader().batch_size * trainer.world_size
             record = {
@@ -212,16 +214,24 @@ class Pipeline:
             self.run.write_stage_record(stage.name, record)
         trainer.strategy.barrier()
 
-    def _checkpoints(self, stage: Stage) -> tuple[ModelCheckpoint, ModelCheckpoint | None]:
-        """`last.ckpt` of every epoch, and `best.ckpt` where the stage monitors something that is held out."""
+    def _train(self, trainer: Trainer, stage: Stage, ckpt_path: str | None) -> None:
+        try:
+            trainer.fit(stage, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
+        except SystemExit:
+            if trainer.interrupted:  # Lightning turns Ctrl-C into this
+                raise KeyboardInterrupt from None
+            raise
+
+    def _checkpoints(self, stage: Stage) -> tuple[ModelCheckpoint | None, ModelCheckpoint]:
+        """`best.ckpt` where the stage monitors something that is held out, and `last.ckpt` of every epoch."""
         folder = self.run.path / stage.name
         last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
         if not stage.monitor:
-            return last, None
+            return None, last
         if not stage.holds_out(self.data):
             self.console.print(f"{stage.name}: nothing is held out (…held_out, data.k): the last epoch is kept")
-            return last, None
-        return last, ModelCheckpoint(folder, filename="best", monitor=stage.monitor, enable_version_counter=False)
+            return None, last
+        return ModelCheckpoint(folder, filename="best", monitor=stage.monitor, enable_version_counter=False), last
 
     def _trainer(self, stage: Stage, callbacks: list[Callback]) -> Trainer:
         """A new Trainer from the one shared config: one used again would train 0 steps."""
@@ -241,23 +251,32 @@ class Pipeline:
             folder.mkdir(parents=True, exist_ok=True)
             extra = [logger for logger in _as_list(config.logger) if isinstance(logger, Logger)]
             config.logger = [CSVLogger(folder, name="", version=""), *copy.deepcopy(extra)]
+        config.plugins = [*_as_list(config.plugins), WholeCheckpoints()]
         config.enable_model_summary = bool(config.enable_model_summary)
         config.num_sanity_val_steps = 0
         return Trainer(**vars(config))
 
-    def _resume_path(self, stage: Stage) -> str | None:
+    def _resume_path(self, trainer: Trainer, stage: Stage) -> str | None:
         path = self.run.checkpoint(stage.name)
         if not path.is_file():
             return None
-        if torch.load(path, map_location="cpu", weights_only=True)["fingerprint"] != stage.fingerprint:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        check_version(path, found.get("misodice_version"))
+        if found["fingerprint"] != stage.fingerprint:
             self.console.print(f"{stage.name}: {path} is of another config or input; training anew")
             return None
         self.console.print(f"{stage.name}: going on from {path}")
+        # CSVLogger begins a new file; what came before belongs to the curves.
+        for row in self.run.log(stage.name):
+            if int(row["step"]) < found["global_step"]:
+                step, logged = int(row.pop("step")), {name: value for name, value in row.items() if value}
+                values = {name: int(value) if name == "epoch" else float(value) for name, value in logged.items()}
+                trainer.loggers[0].log_metrics(values, step)
         return str(path)
 
 
 def _as_list(given: Any) -> list[Any]:
-    """Lightning takes one callback or logger, several, or none."""
+    """Lightning takes one callback, logger or plugin, several, or none."""
     if given is None:
         return []
     return list(given) if isinstance(given, (list, tuple)) else [given]

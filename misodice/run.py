@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from misodice import __version__
 from misodice.errors import MisodiceError
+from misodice.files import read_json, whole, write_json
 
 
 def fingerprint(*parts: Any) -> str:
@@ -19,31 +24,13 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def file_digest(path: Path) -> str:
-    """Hash of a file's content (about 1 GB/s)."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-
-
-def write_text(path: Path, content: str) -> None:
-    """Write whole or not at all, folders included."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(content)
-    os.replace(temporary, path)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write whole or not at all, folders included."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The file's content; None where there is no file."""
-    if not path.is_file():
-        return None
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def check_version(path: Path, found: object) -> None:
+    """Raise a MisodiceError if another version of misodice made the file."""
+    if found != __version__:
+        raise MisodiceError(
+            f"{path}: made by misodice {found or 'before 0.1'}, this is {__version__}: choose another --run_dir, or "
+            f"delete {path.parent} to have the stage trained anew"
+        )
 
 
 @dataclass(frozen=True)
@@ -52,47 +39,72 @@ class RunDir:
 
     path: Path
 
-    def check_writable(self) -> None:
-        """Raises MisodiceError before any training where nothing could be written."""
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep other processes out of it.
+
+        Raises:
+            MisodiceError: another process has it, or nothing can be written there.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / f".probe.{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            # The kernel drops the lock of a process that dies; the file stays.
+            lock = FileLock(self.path / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise MisodiceError(
+                f"{self.path}: another process is at work in this run directory; wait for it, or choose "
+                "another --run_dir"
+            ) from error
         except OSError as error:
             raise MisodiceError(
                 f"{self.path}: the run directory cannot be written ({error}); choose another --run_dir"
             ) from error
+        for left in self.path.rglob(".*.tmp"):  # of a process that was killed
+            left.unlink()
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def columns(self) -> Path:
         return self.path / "columns.h5"
 
     def stage_record(self, stage: str) -> dict[str, Any] | None:
-        """What a finished stage left: its fingerprint, steps, seconds and samples per second."""
-        return read_json(self.path / stage / "stage.json")
+        """What a finished stage left: its fingerprint, steps, seconds and samples per second.
+
+        Raises:
+            MisodiceError: another version left it.
+        """
+        path = self.path / stage / "stage.json"
+        record = read_json(path)
+        if record is not None:
+            check_version(path, record.get("version"))
+        return record
 
     def write_stage_record(self, stage: str, record: dict[str, Any]) -> None:
-        write_json(self.path / stage / "stage.json", record)
+        write_json(self.path / stage / "stage.json", {"version": __version__, **record})
 
     def checkpoint(self, stage: str) -> Path:
         return self.path / stage / "last.ckpt"
 
+    def log(self, stage: str) -> list[dict[str, str]]:
+        """The rows of a stage's metrics.csv."""
+        path = self.path / stage / "metrics.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
     def join_metrics(self, stages: list[str]) -> None:
         """One metrics.csv of all stages' logs; a column a stage does not log is empty."""
-        rows: list[dict[str, str]] = []
-        for stage in stages:
-            log = self.path / stage / "metrics.csv"
-            if log.is_file():
-                with log.open(newline="") as file:
-                    rows += [{"stage": stage, **row} for row in csv.DictReader(file)]
+        rows = [{"stage": stage, **row} for stage in stages for row in self.log(stage)]
         names = list(dict.fromkeys(name for row in rows for name in row))
-        temporary = self.path / f".metrics.csv.{os.getpid()}.tmp"
-        with temporary.open("w", newline="") as file:
+        with whole(self.path / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, names or ["stage"])
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(temporary, self.path / "metrics.csv")
 
 
 def versions() -> dict[str, str]:

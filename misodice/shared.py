@@ -13,6 +13,7 @@ from rich.console import Console
 
 from misodice.data.columns import read_column, write_column
 from misodice.errors import MisodiceError
+from misodice.files import whole
 from misodice.lock import one_at_a_time
 from misodice.modules.stage import Stage
 from misodice.run import RunDir
@@ -98,7 +99,6 @@ class SharedStages:
         # The record comes last: it is what calls the stage finished.
         for path in sorted(place.iterdir(), key=lambda path: path.name == "stage.json"):
             if path.name != "columns.h5":
-                temporary = folder / f".{path.name}.{os.getpid()}.tmp"
-                shutil.copyfile(path, temporary)
-                os.replace(temporary, folder / path.name)
+                with whole(folder / path.name) as temporary:
+                    shutil.copyfile(path, temporary)
         self.console.print(f"{stage.name}: taken from {place}, not trained again")

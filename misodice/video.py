@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from misodice.data.collect import PolicyActor
 from misodice.envs import EnvConfig, make_env
 from misodice.envs.base import TeamEnv
 from misodice.errors import MisodiceError
+from misodice.files import whole
 from misodice.modules.policy import Policy
 
 MAX_FPS = 30
@@ -46,29 +47,21 @@ def film(policy: Policy, env_config: EnvConfig, path: Path, seed: int, console: 
     height, width, _ = env.render()[0].shape  # before anything is written, so that what cannot be drawn leaves nothing
     fps = env.metadata["render_fps"]
     every = -(-fps // MAX_FPS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
-    writer = imageio_ffmpeg.write_frames(str(temporary), (width, height), fps=fps / every, macro_block_size=2)
     returns: list[float] = []
     frames = 0
     policy.eval()
-    try:
-        writer.send(None)
-        with console.status("filming"):
+    with closing(env), whole(path, ".mp4") as temporary, console.status("filming"):
+        pictures = imageio_ffmpeg.write_frames(str(temporary), (width, height), fps=fps / every, macro_block_size=2)
+        with closing(pictures):
+            pictures.send(None)
             while frames < SECONDS * fps / every:
                 total = 0.0
                 for step, reward, ended in _play(policy, env, seed + len(returns)):
                     total += reward
                     if step % every == 0 or ended:
-                        writer.send(_caption(env.render()[0], f"step {step}   return {total:.2f}"))
+                        pictures.send(_caption(env.render()[0], f"step {step}   return {total:.2f}"))
                         frames += 1
                 returns.append(total)
-        writer.close()
-        os.replace(temporary, path)
-    finally:
-        writer.close()
-        temporary.unlink(missing_ok=True)
-        env.close()
     shown = ", ".join(f"{value:.2f}" for value in returns)
     console.print(f"written: {path} ({frames} pictures; returns {shown})", highlight=False)
 

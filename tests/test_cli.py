@@ -37,7 +37,7 @@ def test_fit_writes_every_artefact_and_a_second_run_trains_nothing(smax_file, tm
     run_dir = tmp_path / "run"
     fit(run_dir, smax_file)
     assert {p.name for p in run_dir.iterdir()} == {
-        *("config.yaml", "metrics.csv", "preferences.jsonl", ".preferences.jsonl.lock"),
+        *("config.yaml", "metrics.csv", "preferences.jsonl", ".preferences.jsonl.lock", ".lock"),
         *("labels.h5", "labels.png", "columns.h5", "summary.json"),
         *("preference", "discriminator", "value", "policy"),
     }

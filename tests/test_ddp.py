@@ -2,9 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+from subprocess import PIPE
+from typing import Any
 
 import h5py
 import pytest
@@ -22,26 +27,30 @@ def artefacts(run_dir: Path) -> set[str]:
     return {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
 
 
+def in_two(run_dir: Path, data: Path, *more: str) -> dict[str, Any]:
+    """`misodice fit` in two gloo processes, as arguments of `subprocess`."""
+    ddp = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    where = ["--data.path", str(data), "--run_dir", str(run_dir)]
+    config = ["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml")]
+    return {
+        "args": [sys.executable, "-m", "misodice", *config, *where, *SMALL, *ddp, *more],
+        "cwd": run_dir.parent,
+        "env": {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        "text": True,
+    }
+
+
+def fit_in_two(run_dir: Path, data: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(**in_two(run_dir, data, *more), capture_output=True, timeout=300, check=False)
+
+
 @pytest.fixture(scope="module")
 def runs(smax_file, tmp_path_factory) -> tuple[Path, Path, str]:
     """A run of one process, a run of two, and what the two printed."""
     folder = tmp_path_factory.mktemp("runs")
     one, two = folder / "one", folder / "two"
     fit(one, smax_file)
-    ddp = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    where = ["--data.path", str(smax_file), "--run_dir", str(two)]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "misodice", "fit", "--config", str(CONFIGS / "smacv2_zerg.yaml")),
-            *(*where, *SMALL, *ddp),
-        ],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = fit_in_two(two, smax_file)
     assert done.returncode == 0, done.stderr
     return one, two, done.stdout
 
@@ -79,3 +88,68 @@ def test_predictions_are_in_the_order_of_the_file(runs, smax_file):
     with torch.no_grad():
         expected = module(step).numpy()
     assert gathered == pytest.approx(expected, abs=1e-4)
+
+
+def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(smax_file, tmp_path):
+    """Up to the order of floating-point sums, which Adam makes greater where a gradient is next to nothing.
+
+    Whole batches alone, and of an episode no more steps than each has: a mean over two processes is a mean over all
+    where both have as much.
+    """
+    same = ["--trainer.limit_train_batches", "4", "--preference.max_steps", "5", "--data.ranking", "preference"]
+    fit(tmp_path / "one", smax_file, *same, "--data.batch_size", "64", "--preference.pairs", "8")
+    done = fit_in_two(tmp_path / "two", smax_file, *same, "--data.batch_size", "32", "--preference.pairs", "4")
+    assert done.returncode == 0, done.stderr
+    with h5py.File(tmp_path / "one" / "labels.h5") as a, h5py.File(tmp_path / "two" / "labels.h5") as b:
+        assert (a["expert"][:] == b["expert"][:]).all()
+    with h5py.File(tmp_path / "one" / "columns.h5") as a, h5py.File(tmp_path / "two" / "columns.h5") as b:
+        for name in a:
+            assert b[name][:] == pytest.approx(a[name][:], rel=1e-3, abs=1e-4), name
+    policies = [
+        torch.load(tmp_path / run / "policy" / "last.ckpt", weights_only=True)["state_dict"] for run in ("one", "two")
+    ]
+    for name, values in policies[0].items():
+        assert policies[1][name] == pytest.approx(values, abs=1e-4), name
+
+
+@pytest.mark.parametrize("how", ["raises", "is killed"])
+def test_a_process_that_dies_ends_the_other(smax_file, tmp_path, how):
+    die = {"class_path": "tests.dying.DieInSecond", "init_args": {"how": how}}
+    done = fit_in_two(tmp_path / "run", smax_file, "--trainer.callbacks", json.dumps([die]))
+    assert done.returncode != 0
+    if how == "raises":
+        assert "the second process broke" in done.stderr
+    assert not (tmp_path / "run" / "value" / "stage.json").exists()
+    assert (tmp_path / "run" / "discriminator" / "stage.json").exists()
+
+
+def processes_of_group(group: int) -> list[int]:
+    """Those that live, zombies too."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            fields = path.read_text().rsplit(")", 1)[1].split()
+            if int(fields[2]) == group:
+                found.append(int(path.parent.name))
+    return found
+
+
+def test_ctrl_c_saves_first_and_leaves_no_process(smax_file, tmp_path):
+    stop = {"class_path": "tests.dying.SignalAt"}
+    stop["init_args"] = {"stage": "value", "step": 4, "number": int(signal.SIGINT), "once": str(tmp_path / "once")}
+    more = ["--trainer.callbacks", json.dumps([stop]), "--trainer.max_epochs", "3", "--ckpt_path", "last"]
+    run = subprocess.Popen(
+        **in_two(tmp_path / "run", smax_file, *more), start_new_session=True, stdout=PIPE, stderr=PIPE
+    )
+    _, error = run.communicate(timeout=300)
+    assert run.returncode == 130, error
+    assert "go on with --ckpt_path last" in error
+    for _ in range(100):  # whoever takes over the children of a process that has ended may be slow to bury them
+        if not (left := processes_of_group(run.pid)):
+            break
+        time.sleep(0.1)
+    assert not left
+    assert torch.load(tmp_path / "run" / "value" / "last.ckpt", weights_only=True)["global_step"] in (5, 6)
+    done = fit_in_two(tmp_path / "run", smax_file, *more)
+    assert done.returncode == 0, done.stderr
+    assert "value: going on from" in done.stdout

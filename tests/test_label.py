@@ -42,7 +42,8 @@ def test_label_is_phase_1_and_fit_goes_on_from_it(smax_file, tmp_path, capsys):
     assert "win counts alone" in printed.replace("\n", " ") or "win counts" in printed
     assert "widest gap" in printed
     assert {path.name for path in run.iterdir()} == {
-        *("preferences.jsonl", ".preferences.jsonl.lock", "preference", "columns.h5", "labels.h5", "labels.png")
+        *("preferences.jsonl", ".preferences.jsonl.lock", ".lock"),
+        *("preference", "columns.h5", "labels.h5", "labels.png"),
     }
     assert len(Preferences.read(run / "preferences.jsonl").answer) == 60
     with h5py.File(run / "labels.h5") as file, h5py.File(run / "columns.h5") as columns:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import misodice
 from misodice.data.collect import Source
 from misodice.envs import EnvConfig, resolve_engine
-from misodice.run import file_digest, fingerprint, read_json, write_json
+from misodice.files import file_digest, read_json, write_json
+from misodice.run import fingerprint
 
 Status = Literal["running", "done", "failed"]
 

@@ -18,7 +18,7 @@ from misodice.benchmark.cell import Cell
 from misodice.data.collect import Source
 from misodice.envs import EnvConfig
 from misodice.errors import MisodiceError
-from misodice.run import write_json
+from misodice.files import write_json
 
 Option = None | bool | int | float | str | list | dict  # type: ignore[type-arg]
 """A plain value: with `Any` jsonargparse would make an object of every class_path in it."""

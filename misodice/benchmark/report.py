@@ -15,7 +15,7 @@ from misodice.benchmark.page import make_sections, render
 from misodice.benchmark.runs import Problem, read_runs
 from misodice.benchmark.tables import Table
 from misodice.errors import MisodiceError
-from misodice.run import write_text
+from misodice.files import write_text
 
 
 def report(runs: str | list[str], output: str, method: str) -> None:
@@ -33,19 +33,16 @@ def report(runs: str | list[str], output: str, method: str) -> None:
     problems += repeated
     sections = make_sections(worlds, method)
     folder = Path(output)
-    try:
-        for section in sections:
-            for table in section.tables:
-                for ending, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
-                    write_text(folder / "tables" / f"{table.name}.{ending}", text)
-            if section.labels:
-                write_text(folder / "tables" / f"{section.anchor}_labels.md", label_table(section.labels))
-            for picture in section.pictures:
-                write_text(folder / "figures" / f"{picture.name}.svg", picture.svg)
-        # Last, so that a page never speaks of files that are not there.
-        write_text(folder / "index.html", render(sections, problems, roots, method))
-    except OSError as error:
-        raise MisodiceError(f"output: {folder} cannot be written ({error}); choose another --output") from error
+    for section in sections:
+        for table in section.tables:
+            for ending, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
+                write_text(folder / "tables" / f"{table.name}.{ending}", text)
+        if section.labels:
+            write_text(folder / "tables" / f"{section.anchor}_labels.md", label_table(section.labels))
+        for picture in section.pictures:
+            write_text(folder / "figures" / f"{picture.name}.svg", picture.svg)
+    # Last, so that a page never speaks of files that are not there.
+    write_text(folder / "index.html", render(sections, problems, roots, method))
     console = Console(soft_wrap=True)
     for section in sections:
         if section.main.tables:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -19,6 +16,7 @@ from misodice.benchmark.board import Board, Seen
 from misodice.benchmark.cell import Cell
 from misodice.benchmark.grid import Grid, read_grid, write_cells
 from misodice.benchmark.work import Outcome, run_cell
+from misodice.callbacks.stopping import sigterm_as_ctrl_c
 from misodice.errors import MisodiceError
 
 TRIES = 3
@@ -86,7 +84,7 @@ def _run(grid: Grid, todo: list[Cell], board: Board, address: str | None) -> Non
 
     under_way: dict[Any, Cell] = {}
     try:
-        with board.live(), _terminated_is_interrupted():
+        with board.live(), sigterm_as_ctrl_c():
             under_way |= dict(begin(cell, 1) for cell in todo)
             while under_way:
                 ready, _ = ray.wait(list(under_way), timeout=1.0)
@@ -106,20 +104,6 @@ def _run(grid: Grid, todo: list[Cell], board: Board, address: str | None) -> Non
         ray.shutdown()
         for cell in todo:
             cell.forget_running()
-
-
-@contextmanager
-def _terminated_is_interrupted() -> Iterator[None]:
-    """SIGTERM, from `kill` or a cluster's scheduler, ends the grid as Ctrl-C does."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _outcome(ray: Any, reference: Any) -> Outcome:

@@ -36,11 +36,9 @@ class ColumnWriter(BasePredictionWriter):
         episodes: Episodes = trainer.datamodule.episodes  # type: ignore[attr-defined]
         columns = {}
         for name in pl_module.writes:
-            mine = torch.cat([prediction[name] for prediction in predictions]).float()
-            every = pl_module.all_gather(mine)
-            assert isinstance(every, torch.Tensor)
-            # What was padded for an even share among the processes is cut off.
-            columns[name] = every.reshape(-1, *mine.shape[1:])[: episodes.n_transitions]
+            # Each batch was shared out among the processes; what was padded for an even share is cut off.
+            parts = [self._gather(pl_module, prediction[name].float()) for prediction in predictions]
+            columns[name] = torch.cat(parts)[: episodes.n_transitions]
         columns = pl_module.finish(columns)
         self.metrics = pl_module.column_metrics(columns)
         if trainer.is_global_zero:
@@ -52,6 +50,12 @@ class ColumnWriter(BasePredictionWriter):
                 logger.log_metrics(self.metrics, trainer.global_step)
                 logger.save()
         trainer.strategy.barrier()
+
+    @staticmethod
+    def _gather(module: LightningModule, mine: torch.Tensor) -> torch.Tensor:
+        every = module.all_gather(mine)
+        assert isinstance(every, torch.Tensor)
+        return every.reshape(-1, *mine.shape[1:])
 
 
 def _mean_by_source(name: str, values: np.ndarray, episodes: Episodes) -> dict[str, float]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
+
+from misodice.files import write_bytes
 
 
 def read_column(path: Path, name: str) -> np.ndarray:
@@ -27,11 +27,10 @@ def column_fingerprint(path: Path, name: str) -> str | None:
 
 def write_column(path: Path, name: str, values: np.ndarray, fingerprint: str) -> None:
     """Add or replace a column; a killed writer leaves the file as it was."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    if path.is_file():
-        shutil.copyfile(path, temporary)
-    with h5py.File(temporary, "a") as file:
+    # In memory until it is whole: what HDF5 says of a full disk it says late, and not as an OSError.
+    with h5py.File.in_memory(path.read_bytes() if path.is_file() else None) as file:
         if name in file:
             del file[name]
         file.create_dataset(name, data=values).attrs["fingerprint"] = fingerprint
-    os.replace(temporary, path)
+        file.flush()
+        write_bytes(path, file.id.get_file_image())

@@ -18,7 +18,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from misodice.data.sink import Sink
 from misodice.errors import MisodiceError
+from misodice.files import cannot_write
 
 FORMAT = "misodice-episodes"
 VERSION = 1
@@ -165,6 +167,8 @@ class EpisodesWriter:
         self.path = Path(path)
         self.header = header
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        # Kept open: a dataset that is closed packs the chunk that is being filled, and unpacks it for the next episode.
+        self._datasets: dict[str, h5py.Dataset] = {}
         self._lengths: list[int] = []
         self._returns: list[float] = []
         self._won: list[bool] = []
@@ -173,11 +177,10 @@ class EpisodesWriter:
     def __enter__(self) -> EpisodesWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = h5py.File(self._temporary, "w", rdcc_nbytes=WRITE_CACHE)
+            self._sink = Sink(self._temporary, self.path)
         except OSError as error:
-            raise MisodiceError(
-                f"{self.path}: cannot write there ({error}); name a folder that can be written"
-            ) from error
+            raise MisodiceError(cannot_write(self.path, error)) from error
+        self._file = h5py.File(self._sink, "w", rdcc_nbytes=WRITE_CACHE)
         return self
 
     def add(self, episode: Episode) -> None:
@@ -201,14 +204,15 @@ class EpisodesWriter:
             self._won.append(episode.won)
         if episode.source is not None:
             self._source.append(episode.source)
+        self._sink.check()
 
     def _append(self, name: str, values: np.ndarray) -> None:
-        if name not in self._file:
+        if name not in self._datasets:
             shape = values.shape[1:]
-            self._file.create_dataset(
+            self._datasets[name] = self._file.create_dataset(
                 name, (0, *shape), values.dtype, maxshape=(None, *shape), chunks=(CHUNK_ROWS, *shape), compression="lzf"
             )
-        dataset = self._file[name]
+        dataset = self._datasets[name]
         start = len(dataset)
         dataset.resize(start + len(values), axis=0)
         dataset[start:] = values
@@ -216,11 +220,16 @@ class EpisodesWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None:
-            self._finish()
-            os.replace(self._temporary, self.path)
-        else:
+        try:
+            if error is None:
+                self._finish()
+            self._datasets.clear()
             self._file.close()
+            self._sink.close()
+            if error is None:
+                self._sink.check()
+                os.replace(self._temporary, self.path)
+        finally:
             self._temporary.unlink(missing_ok=True)
 
     def _finish(self) -> None:
@@ -239,7 +248,21 @@ class EpisodesWriter:
         attributes["state_features"] = json.dumps(self.header.state_features)
         attributes["action_scale"] = self.header.action_scale
         attributes["created_by"] = self.header.created_by
-        self._file.close()
+
+
+def own_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
+    """Dataset `name`, whose numbers are in this file.
+
+    Raises:
+        MisodiceError: they are of another file, which HDF5 would open wherever it is: a link, a virtual dataset, or raw
+            bytes.
+    """
+    dataset = file[name]
+    if dataset.file.filename != file.filename or dataset.is_virtual or dataset.external:
+        raise MisodiceError(
+            f"{path}: field {name!r} lies in another file, expected it in this one: copy it in (h5repack does)"
+        )
+    return dataset
 
 
 def _load(cls: type[Episodes], path: Path, file: h5py.File) -> Episodes:
@@ -258,7 +281,7 @@ def _load(cls: type[Episodes], path: Path, file: h5py.File) -> Episodes:
             if required:
                 raise MisodiceError(f"{path}: field {name!r} is missing; found {sorted(file)}")
             return None
-        dataset = file[name]
+        dataset = own_dataset(path, file, name)
         # read_direct converts into the one array that is kept: no second copy of a large file.
         values = np.empty(dataset.shape, dtype)
         if values.size:
@@ -280,7 +303,7 @@ def _load(cls: type[Episodes], path: Path, file: h5py.File) -> Episodes:
         raise MisodiceError(f"{path}: field 'actions' is missing; found {sorted(file)}")
     fields["actions"] = read("actions", np.int64 if file["actions"].ndim == 2 else np.float32)
     if "episode/source" in file:
-        fields["source"] = np.asarray(file["episode/source"].asstr()[:], dtype=str)
+        fields["source"] = np.asarray(own_dataset(path, file, "episode/source").asstr()[:], dtype=str)
     try:
         header = Header(
             env=json.loads(file.attrs["env"]),

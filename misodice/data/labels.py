@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from misodice.data.episodes import Episodes
 from misodice.errors import MisodiceError
+from misodice.files import write_bytes
 
 Ranking = Literal["preference", "return", "oracle"]
 
@@ -52,9 +52,8 @@ def top_k(score: np.ndarray, k: int) -> np.ndarray:
 
 def write_labels(path: Path, score: np.ndarray, expert: np.ndarray, fingerprint: str) -> None:
     """Write labels.h5 whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with h5py.File(temporary, "w") as file:
+    with h5py.File.in_memory() as file:
         file["score"], file["expert"] = score, expert
         file.attrs["fingerprint"] = fingerprint
-    os.replace(temporary, path)
+        file.flush()
+        write_bytes(path, file.id.get_file_image())

@@ -23,7 +23,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from misodice.errors import MisodiceError
-from misodice.run import write_text
+from misodice.files import write_text
 
 FORMAT = "misodice-preferences"
 VERSION = 1

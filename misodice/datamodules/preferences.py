@@ -44,12 +44,12 @@ class PairedEpisodes:
         """Batches of `pairs` pairs, of the held-out part or of the other."""
         items = torch.from_numpy(np.flatnonzero(self.held_out == held_out))
 
-        def make(items: Tensor, generator: torch.Generator) -> PairBatch:
-            return self._make(items, max_steps, None if held_out else generator)
+        def make(items: Tensor, mine: slice, generator: torch.Generator) -> PairBatch:
+            return self._make(items, mine, max_steps, None if held_out else generator)
 
         return self.data.batches(make, items, in_order=held_out, batch_size=pairs)
 
-    def _make(self, items: Tensor, max_steps: int, generator: torch.Generator | None) -> PairBatch:
+    def _make(self, items: Tensor, mine: slice, max_steps: int, generator: torch.Generator | None) -> PairBatch:
         episodes = self.pairs[items].flatten()
         length = self.length[episodes]
         taken = length.clamp(max=max_steps)
@@ -61,9 +61,10 @@ class PairedEpisodes:
         steps = torch.minimum(((within + share) * stride).long(), length[side] - 1)
         items_of_steps = self.start[episodes][side] + torch.where(stride > 1, steps, within)
         device = self.data.device
+        here = (side >= 2 * mine.start) & (side < 2 * mine.stop)
         return PairBatch(
-            transition=self.data.transition(items_of_steps),
-            side=side.to(device),
-            weight=stride.to(device),
-            first=self.first[items].to(device),
+            transition=self.data.transition(items_of_steps[here]),
+            side=(side[here] - 2 * mine.start).to(device),
+            weight=stride[here].to(device),
+            first=self.first[items[mine]].to(device),
         )

@@ -19,8 +19,8 @@ from misodice.data.preferences import Preferences
 from misodice.datamodules.batch import DiscriminatorBatch, PolicyBatch, Spec, Step, Transition, ValueBatch
 from misodice.datamodules.batches import B, Batches
 from misodice.datamodules.preferences import PairedEpisodes
+from misodice.files import file_digest
 from misodice.modules.stage import Stage
-from misodice.run import file_digest
 
 IN_ORDER_BATCH = 8192
 """Transitions of a batch that no gradient comes from."""
@@ -185,20 +185,20 @@ class Transitions(LightningDataModule):
         """Transitions of D_U, and as many drawn from D_E; of the held-out episodes, or of the others."""
         expert = torch.nonzero(self.transition_expert & (self.transition_held_out == held_out)).flatten()
 
-        def make(items: Tensor, generator: torch.Generator) -> DiscriminatorBatch:
-            drawn = torch.randint(len(expert), (len(items),), generator=generator).to(self.device)
-            return DiscriminatorBatch(self._step(expert[drawn]), self._step(items))
+        def make(items: Tensor, mine: slice, generator: torch.Generator) -> DiscriminatorBatch:
+            drawn = torch.randint(len(expert), (len(items),), generator=generator)[mine].to(self.device)
+            return DiscriminatorBatch(self._step(expert[drawn]), self._step(items[mine]))
 
         items = torch.nonzero(self.transition_held_out.cpu() == held_out).flatten()
         return self.batches(make, items=items, in_order=held_out)
 
     def transition_batches(self) -> Batches[Transition]:
         """Every transition with its successor, in order."""
-        return self.batches(lambda items, _: self.transition(items), in_order=True)
+        return self.batches(lambda items, mine, _: self.transition(items[mine]), in_order=True)
 
     def step_batches(self) -> Batches[Step]:
         """Every transition, in order."""
-        return self.batches(lambda items, _: self._step(items), in_order=True)
+        return self.batches(lambda items, mine, _: self._step(items[mine]), in_order=True)
 
     def value_batches(self, ratio: str, in_order: bool = False, absorbing: bool = False) -> Batches[ValueBatch]:
         """Transitions with successors; column `ratio` as log_ratio.
@@ -213,13 +213,15 @@ class Transitions(LightningDataModule):
             rows, next_rows = torch.cat([rows, rows[ends] + 1]), torch.cat([next_rows, rows[ends] + 1])
             log_ratio, last = torch.cat([log_ratio, log_ratio[ends]]), torch.zeros(len(rows), device=self.device)
 
-        def make(items: Tensor, generator: torch.Generator) -> ValueBatch:
-            items = items.to(self.device)
+        def make(items: Tensor, mine: slice, generator: torch.Generator) -> ValueBatch:
+            share = mine.stop - mine.start
+            processes, process = len(items) // share, mine.start // share
+            items = items[mine].to(self.device)
             here, following = rows[items], next_rows[items]
             # Initial states have a sampler of their own: those that happen to be in the batch are no sample of P0.
             # An eighth of the batch: their part of the loss has the factor 1 − γ, and so has its noise.
-            size = (-(-len(items) // 8),)
-            drawn = torch.randint(len(self.first_rows), size, generator=generator).to(self.device)
+            size = (processes, -(-share // 8))
+            drawn = torch.randint(len(self.first_rows), size, generator=generator)[process].to(self.device)
             initial = self.first_rows[drawn]
             return ValueBatch(
                 obs=obs[here],
@@ -245,8 +247,8 @@ class Transitions(LightningDataModule):
         drawn = (1.0 + (weight if weight.ndim == 1 else weight.mean(dim=-1))) / 2.0
         left = weight / (drawn if weight.ndim == 1 else drawn.unsqueeze(-1))
 
-        def make(items: Tensor, generator: torch.Generator) -> PolicyBatch:
-            items = items.to(self.device)
+        def make(items: Tensor, mine: slice, generator: torch.Generator) -> PolicyBatch:
+            items = items[mine].to(self.device)
             rows = self.rows[items]
             return PolicyBatch(
                 obs=self.data["obs"][rows],
@@ -278,7 +280,7 @@ class Transitions(LightningDataModule):
 
     def batches(
         self,
-        make: Callable[[Tensor, torch.Generator], B],
+        make: Callable[[Tensor, slice, torch.Generator], B],
         items: Tensor | None = None,
         in_order: bool = False,
         batch_size: int | None = None,

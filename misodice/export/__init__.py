@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from misodice.errors import MisodiceError
 from misodice.export.agent import one_agent
 from misodice.export.check import TOLERANCE, Difference, compare, random_samples
 from misodice.export.formats import SUFFIX, Format, read, write
+from misodice.files import file_digest, whole
 from misodice.modules.networks import GaussianHead
 from misodice.modules.policy import Policy
-from misodice.run import file_digest
 
 TEAMS = 1000
 """Random joint observations that an export is held against the original on."""
@@ -44,9 +43,7 @@ def export(ckpt_path: Path, format: Format = "onnx", output: Path | None = None)
     example = {name: values[:3].clone() for name, values in samples.inputs.items()}
     content = write(agent, format, example, describe(policy, ckpt_path))
     path = output or ckpt_path.with_suffix(SUFFIX[format])
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{SUFFIX[format]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path, SUFFIX[format]) as temporary:
         temporary.write_bytes(content)
         difference = compare(read(temporary, format), agent, samples)
         if not difference.tolerable:
@@ -56,12 +53,6 @@ def export(ckpt_path: Path, format: Format = "onnx", output: Path | None = None)
                 f"{difference.equal_actions:.2%} of greedy actions are equal; try another --format, or the versions in "
                 "constraints.txt"
             )
-        os.replace(temporary, path)
-    except OSError as error:
-        raise MisodiceError(f"{path}: cannot be written ({error}); name another file with --output") from error
-    finally:
-        if temporary.is_file():
-            temporary.unlink()
     return path, difference
 
 

@@ -10,6 +10,7 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from misodice import __version__
 from misodice.datamodules.batch import Spec
 from misodice.errors import MisodiceError
 from misodice.modules.networks import Standardise
@@ -45,6 +46,7 @@ class Stage(LightningModule):
         self.epochs = epochs
         self.spec: Spec | None = None
         self.fingerprint = ""
+        self._rng_state: dict[str, Tensor] | None = None
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -107,10 +109,22 @@ class Stage(LightningModule):
         checkpoint["spec"] = asdict(self.spec)
         # Of what this stage was trained on: a resume refuses a checkpoint of something else.
         checkpoint["fingerprint"] = self.fingerprint
+        checkpoint["misodice_version"] = __version__
+        checkpoint["rng_state"] = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            checkpoint["rng_state"]["cuda"] = torch.cuda.get_rng_state(self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._rng_state = checkpoint.get("rng_state")
         if self.spec is None:
             self._build(Spec(**checkpoint["spec"]))
+
+    def on_train_start(self) -> None:
+        # For what draws by itself, such as dropout in a mixer; the batches have generators of their own.
+        if self._rng_state is not None:
+            torch.set_rng_state(self._rng_state["cpu"])
+            if "cuda" in self._rng_state:
+                torch.cuda.set_rng_state(self._rng_state["cuda"], self.device)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return torch.optim.Adam(self.parameters(), lr=self.lr)

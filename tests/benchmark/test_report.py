@@ -228,7 +228,7 @@ def test_an_output_that_cannot_be_written(make_run, tmp_path, capsys):
     make_run()
     (tmp_path / "report").write_text("a file")
     report(tmp_path, status=2)
-    assert "choose another --output" in capsys.readouterr().err
+    assert "report/tables/smax_return.md: cannot be written" in capsys.readouterr().err
 
 
 class Links(HTMLParser):

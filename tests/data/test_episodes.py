@@ -80,6 +80,33 @@ def forbid(file: h5py.File) -> None:
     file["available_actions"][0, 2, int(file["actions"][0, 2])] = False
 
 
+def link(file: h5py.File) -> None:
+    """obs lies in another file."""
+    with h5py.File(str(file.filename) + ".other", "w") as other:
+        file.copy("obs", other)
+    del file["obs"]
+    file["obs"] = h5py.ExternalLink(str(file.filename) + ".other", "obs")
+
+
+def raw(file: h5py.File) -> None:
+    """The states are another file's bytes."""
+    shape = file["state"].shape
+    Path(str(file.filename) + ".raw").write_bytes(bytes(4 * shape[0] * shape[1]))
+    del file["state"]
+    file.create_dataset("state", shape, "f4", external=str(file.filename) + ".raw")
+
+
+def virtual(file: h5py.File) -> None:
+    """The rewards are a view of another file."""
+    link(file)
+    layout = h5py.VirtualLayout(file["rewards"].shape, "f4")
+    layout[:] = h5py.VirtualSource(str(file.filename) + ".other", "obs", file["rewards"].shape)
+    del file["rewards"], file["obs"]
+    file.create_virtual_dataset("rewards", layout)
+    with h5py.File(str(file.filename) + ".other") as other:
+        other.copy("obs", file)
+
+
 FAULTS = [
     (lambda f: f.attrs.__setitem__("version", 2), ["version 2", "expected 1"]),
     (lambda f: f.attrs.__setitem__("format", "d4rl"), ["'d4rl'", "misodice-episodes", "convert"]),
@@ -100,6 +127,9 @@ FAULTS = [
     (put("rewards", 7, np.inf), ["rewards", "row 7"]),
     (put("actions", (8, 1), 99), ["actions", "99"]),
     (put("actions", (8, 1), -1), ["actions", "-1"]),
+    (link, ["'obs'", "another file"]),
+    (raw, ["'state'", "another file"]),
+    (virtual, ["'rewards'", "another file"]),
     (forbid, ["agent 2 at transition 0", "available_actions forbids"]),
 ]
 
@@ -168,5 +198,5 @@ def test_a_writer_that_fails_leaves_the_old_file(smax_file, tmp_path):
 
 def test_a_folder_that_cannot_be_written(smax_file):
     header = Episodes.read(smax_file).header
-    with pytest.raises(MisodiceError, match="cannot write"), EpisodesWriter(Path("/proc/x/y.h5"), header):
+    with pytest.raises(MisodiceError, match="cannot be written"), EpisodesWriter(Path("/proc/x/y.h5"), header):
         pass

@@ -16,7 +16,9 @@ def epoch(weight: list[float] | None, size: int, world_size: int = 1, number: in
     parts = [
         part
         for rank in range(world_size)
-        for part in Batches(items, 4, lambda drawn, _: drawn, 3, lambda: number, rank, world_size, weight=weights)
+        for part in Batches(
+            items, 4, lambda drawn, mine, _: drawn[mine], 3, lambda: number, rank, world_size, weight=weights
+        )
     ]
     return torch.cat(parts).numpy()
 

@@ -36,7 +36,7 @@ def paired(data: Transitions, pairs: list[list[int]], answer: list[int], held_ou
 def test_every_step_stands_for_as_many_as_it_should(data, pairs, max_steps, drawn):
     served = paired(data, pairs, [0] * len(pairs))
     generator = torch.Generator().manual_seed(0) if drawn else None
-    batch = served._make(torch.arange(len(pairs)), max_steps, generator)
+    batch = served._make(torch.arange(len(pairs)), slice(0, len(pairs)), max_steps, generator)
     lengths = data.episodes.length[np.array(pairs).ravel()]
     for side, (episode, length) in enumerate(zip(np.array(pairs).ravel(), lengths, strict=True)):
         chosen = batch.side == side
@@ -51,6 +51,17 @@ def test_every_step_stands_for_as_many_as_it_should(data, pairs, max_steps, draw
             assert np.array_equal(
                 batch.transition.terminated[chosen].numpy(), data.episodes.terminated[steps].astype(np.float32)
             )
+
+
+def test_processes_share_out_what_one_would_take(data):
+    served = paired(data, [[0, 1], [2, 3], [4, 5], [6, 7]], [0, 1, 1, 0])
+
+    def steps(mine: slice) -> torch.Tensor:
+        batch = served._make(torch.arange(4), mine, 3, torch.Generator().manual_seed(0))
+        assert sorted(set(batch.side.tolist())) == list(range(2 * (mine.stop - mine.start)))
+        return batch.transition.obs
+
+    assert torch.equal(torch.cat([steps(slice(0, 2)), steps(slice(2, 4))]), steps(slice(0, 4)))
 
 
 def test_ties_are_left_out_and_winners_kept(data):

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from misodice.data.episodes import own_dataset
 from misodice.data.importers.base import Importer, check_numeric, check_size, fault, reading
 
 BLOCK = 2**26
@@ -35,6 +36,7 @@ class Hdf5Importer(Importer):
             dataset = self.file.get(name)
             if not isinstance(dataset, h5py.Dataset):
                 raise fault(self.path, name, f"no such dataset among {names[:20]}", self.layout)
+            dataset = own_dataset(self.path, self.file, name)
             shape, dtype = dataset.shape, dataset.dtype
         check_numeric(self.path, name, dtype)
         if shape is None or len(shape) not in ranks:

@@ -1,0 +1,416 @@
+"""Samples per second of each stage beside a bare loop, rollouts, start-up, several seeds at once: `make bench`.
+
+    python benchmarks/throughput.py [--only training] [--precision bf16-mixed] [--threads 1] [--rounds 5] [--steps 60]
+
+Training: data of the paper's sizes, made of random numbers, in memory; the stage under Lightning with what a run has
+(progress bar, log, callbacks) and a loop written here that does the same arithmetic take turns in one process a case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
+
+from misodice.callbacks.stopping import SaveWhenStopped
+from misodice.data.columns import write_column
+from misodice.data.episodes import Episodes, Header
+from misodice.datamodules.transitions import Transitions
+from misodice.envs import EnvConfig, make_env
+from misodice.envs.base import rollout
+from misodice.modules import Discriminator, Policy, Value, dice
+from misodice.modules.stage import Stage
+from misodice.pipeline import StageProgress
+
+BATCH = 512
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a data set: agents, entries, actions, whether those are discrete, steps of an episode, transitions."""
+
+    agents: int
+    obs: int
+    state: int
+    actions: int
+    discrete: bool
+    steps: int
+    transitions: int
+
+
+SIZES = {  # the paper's Table 2
+    "zerg_5_vs_5": Size(5, 82, 120, 11, True, 28, 34_300),
+    "terran_20_vs_23": Size(20, 346, 858, 29, True, 47, 57_100),
+    "Ant": Size(2, 113, 452, 4, False, 1000, 1_200_000),
+    "HalfCheetah": Size(6, 23, 828, 1, False, 1000, 1_200_000),
+}
+
+
+def synthetic(size: Size) -> Episodes:
+    """Random numbers in the shapes of `size`."""
+    rng = np.random.default_rng(0)
+    episodes = size.transitions // size.steps
+    steps, rows = episodes * size.steps, episodes * (size.steps + 1)
+
+    def floats(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, np.float32)
+
+    actions = (
+        rng.integers(0, size.actions, (steps, size.agents))
+        if size.discrete
+        else floats(steps, size.agents, size.actions).clip(-1, 1)
+    )
+    last = np.arange(steps) % size.steps == size.steps - 1
+    return Episodes(
+        header=Header({"engine": "none"}),
+        obs=floats(rows, size.agents, size.obs),
+        state=floats(rows, size.state),
+        actions=actions,
+        available_actions=np.ones((rows, size.agents, size.actions), bool) if size.discrete else None,
+        terminated=np.zeros(steps, bool),
+        truncated=last,
+        length=np.full(episodes, size.steps),
+        returns=floats(episodes),
+    )
+
+
+class Timer(Callback):
+    """Seconds from the first step's beginning to the last one's end."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seconds = time.perf_counter() - self.started
+
+
+class Bare:
+    """The three training loops on tensors: index, forward, loss, backward, Adam."""
+
+    def __init__(self, data: Transitions, stage: Stage, precision: str) -> None:
+        self.obs, self.state, self.actions = data.data["obs"], data.data["state"], data.data["actions"]
+        self.available = data.data.get("available_actions")
+        self.rows, self.last, self.initial = data.rows, data.last, data.first_rows
+        self.column = torch.ones(len(self.rows))
+        self.stage = stage
+        self.optimizer = torch.optim.Adam(stage.parameters(), lr=3e-4)
+        self.low = precision == "bf16-mixed"
+
+    def seconds(self, steps: int) -> float:
+        """Of so many steps."""
+        order = torch.randperm(len(self.rows))
+        order = order.repeat(-(-steps * BATCH // len(order)))
+        loss_of = getattr(self, self.stage.name)
+        started = time.perf_counter()
+        for step in range(steps):
+            items = order[step * BATCH : (step + 1) * BATCH]
+            with torch.autocast("cpu", torch.bfloat16) if self.low else nullcontext():
+                loss = loss_of(items)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        return time.perf_counter() - started
+
+    def _mixed(self, values: Tensor, state: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            mixed: Tensor = self.stage.mixer(values, self.stage.standardise_state(state))
+        return mixed
+
+    def discriminator(self, items: Tensor) -> Tensor:
+        items = torch.cat([torch.randint(len(self.rows), (len(items),)), items])
+        rows = self.rows[items]
+        actions = self.actions[items]
+        if self.available is not None:
+            actions = torch.nn.functional.one_hot(actions, self.available.shape[-1]).float()
+        inputs = torch.cat([self.stage.standardise_obs(self.obs[rows]), actions], dim=-1)
+        logits = self._mixed(self.stage.local(inputs).squeeze(-1), self.state[rows])
+        return dice.discriminator_loss(*logits.chunk(2))
+
+    def value(self, items: Tensor) -> Tensor:
+        rows = self.rows[items]
+        initial = self.initial[torch.randint(len(self.initial), (len(items) // 8,))]
+        every = torch.cat([rows, rows + 1, initial])
+        nu = self._mixed(self.stage.local(self.stage.standardise_obs(self.obs[every])).squeeze(-1), self.state[every])
+        nu, next_nu, initial_nu = nu.split([len(rows), len(rows), len(initial)])
+        advantage = dice.advantage(self.column[items], nu, next_nu, self.last[items], 0.99)
+        return dice.value_loss_exp(initial_nu, advantage, 0.05, 0.99)
+
+    def policy(self, items: Tensor) -> Tensor:
+        rows = self.rows[items]
+        output = self.stage.local(self.stage.standardise_obs(self.obs[rows]))
+        available = None if self.available is None else self.available[rows]
+        log_prob = self.stage.head.log_prob(output, self.actions[items], available)
+        return dice.weighted_bc_loss(log_prob, self.column[items])
+
+
+def train(name: str, precision: str, threads: int, rounds: int, steps: int) -> list[tuple[str, float, float, float]]:
+    """(stage, samples per second under Lightning, of the bare loop, peak MB) of one data set."""
+    torch.set_num_threads(threads)
+    data = Transitions(ranking="return", k=200, batch_size=BATCH)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        data.attach(Path(folder) / "none.h5", Path(folder), seed=0)
+        data._episodes = synthetic(SIZES[name])
+        data._index()
+        for column in ("log_ratio", "weight"):
+            write_column(Path(folder) / "columns.h5", column, np.ones(data.episodes.n_transitions, np.float32), "-")
+        for stage in (Discriminator(), Value(), Policy()):
+            data.stage = stage
+            speeds = []
+            bare = None
+            for _ in range(rounds + 1):
+                timer = Timer()
+                trainer = Trainer(
+                    accelerator="cpu",
+                    precision=precision,  # type: ignore[arg-type]
+                    max_epochs=1,
+                    limit_train_batches=steps,
+                    limit_val_batches=0,
+                    enable_checkpointing=False,
+                    enable_model_summary=False,
+                    logger=CSVLogger(folder, name="", version=""),
+                    callbacks=[StageProgress(f"{name} {stage.name}"), SaveWhenStopped(Path(folder) / "-"), timer],
+                )
+                trainer.fit(stage, datamodule=data)
+                bare = bare or Bare(data, stage, precision)
+                speeds.append((steps * BATCH / timer.seconds, steps * BATCH / bare.seconds(steps)))
+            # The first round warms up.
+            ours, theirs = (statistics.median(column) for column in zip(*speeds[1:], strict=True))
+            results.append((stage.name, ours, theirs, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    return results
+
+
+def matrix_product(threads: int) -> float:
+    """GFLOP/s of 512×256 by 256×256 in float32."""
+    torch.set_num_threads(threads)
+    a, b = torch.randn(2560, 256), torch.randn(256, 256)
+    best = min(_timed(lambda: a @ b) for _ in range(200))
+    return 2 * a.shape[0] * 256 * 256 / best / 1e9
+
+
+def _timed(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def training(options: argparse.Namespace) -> None:
+    """The table of stages."""
+    print(f"\n256-wide matrix product: {matrix_product(options.threads):.0f} GFLOP/s, {options.threads} thread(s)\n")
+    print("| data | stage | ratio | samples/s | bare loop | peak memory, MB |\n|---|---|---|---|---|---|")
+    for name in SIZES:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+            arguments = (name, options.precision, options.threads, options.rounds, options.steps)
+            results = alone.submit(train, *arguments).result()
+        for stage, ours, theirs, peak in results:
+            print(f"| {name} | {stage} | {ours / theirs:.2f} | {ours:,.0f} | {theirs:,.0f} | {peak:,.0f} |", flush=True)
+        together = [1 / sum(1 / speed for speed in column) for column in list(zip(*results, strict=True))[1:3]]
+        print(f"| {name} | all three | {together[0] / together[1]:.2f} | {together[0]:,.0f} | {together[1]:,.0f} | |")
+
+
+class RandomMoves:
+    """Random available actions; nothing else."""
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+
+    def reset(self, n_envs: int, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def act(self, observation: dict[str, np.ndarray]) -> np.ndarray:
+        if not self.env.discrete:
+            shape = (*observation["obs"].shape[:2], self.env.n_actions)
+            return self.rng.uniform(-1, 1, shape).astype(np.float32)
+        available = observation["available_actions"]
+        return (self.rng.random(available.shape) * available).argmax(axis=-1)
+
+
+def smax_alone(task: str, num_envs: int, steps: int) -> float:
+    """Steps per second of the game itself: vmapped and jitted, random actions drawn inside."""
+    import jax
+
+    from misodice.envs.smax import make_game
+
+    game = make_game(task)
+
+    def step(key: Any, state: Any) -> Any:
+        keys = jax.random.split(key, len(game.agents) + 1)
+        available = game.get_avail_actions(state)
+        actions = {
+            agent: jax.random.categorical(each, jax.numpy.where(available[agent], 0.0, -1e9))
+            for agent, each in zip(game.agents, keys[1:], strict=True)
+        }
+        return game.step(keys[0], state, actions)[1]
+
+    keys = jax.random.split(jax.random.PRNGKey(0), num_envs)
+    _, states = jax.jit(jax.vmap(game.reset))(keys)
+    vmapped = jax.jit(jax.vmap(step))
+    states = jax.block_until_ready(vmapped(keys, states))
+    started = time.perf_counter()
+    for index in range(steps):
+        states = vmapped(jax.random.split(jax.random.PRNGKey(index), num_envs), states)
+    jax.block_until_ready(states)
+    return steps * num_envs / (time.perf_counter() - started)
+
+
+def _body_alone(task: str, partition: str, seed: int, steps: int) -> float:
+    from gymnasium_robotics import mamujoco_v1
+
+    env = mamujoco_v1.parallel_env(task, partition)
+    env.reset(seed=seed)
+    spaces = {agent: env.action_space(agent) for agent in env.possible_agents}
+    started = time.perf_counter()
+    for _ in range(steps):
+        _, _, terminated, truncated, _ = env.step({agent: space.sample() for agent, space in spaces.items()})
+        if any(terminated.values()) or any(truncated.values()):
+            env.reset()
+    return steps / (time.perf_counter() - started)
+
+
+def mujoco_alone(task: str, partition: str, steps: int) -> float:
+    """Steps per second of Gymnasium-Robotics' bodies with random actions, a process for each core."""
+    cores = os.cpu_count() or 1
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
+        return sum(pool.map(_body_alone, [task] * cores, [partition] * cores, range(cores), [steps] * cores))
+
+
+def played(config: EnvConfig, num_envs: int, episodes: int) -> float:
+    """Steps per second of whole episodes through misodice's own interface, observations kept."""
+    env = make_env(config, num_envs)
+    actor = RandomMoves(env)
+    list(rollout(env, actor, num_envs, 0))  # compiles
+    started = time.perf_counter()
+    steps = sum(len(episode) for episode in rollout(env, actor, episodes, 1))
+    seconds = time.perf_counter() - started
+    env.close()
+    return steps / seconds
+
+
+def rollouts(options: argparse.Namespace) -> None:
+    """The table of engines."""
+    print("\n| engine | task | ratio | steps/s | engine alone |\n|---|---|---|---|---|")
+    for task in ("zerg_5_vs_5", "terran_20_vs_23"):
+        ours, alone = played(EnvConfig("smax", task), 100, 400), smax_alone(task, 100, 200)
+        print(f"| smax | {task} | {ours / alone:.2f} | {ours:,.0f} | {alone:,.0f} |", flush=True)
+    for task, partition in (("Hopper", "3x1"), ("Ant", "2x4"), ("HalfCheetah", "6x1")):
+        ours = played(EnvConfig("mamujoco", task, partition), 32, 32)
+        alone = mujoco_alone(task, partition, 3000)
+        print(f"| mamujoco | {task} {partition} | {ours / alone:.2f} | {ours:,.0f} | {alone:,.0f} |", flush=True)
+
+
+class FirstStep(Callback):
+    """Ends the process at the first step."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        os._exit(0)
+
+
+def startup(options: argparse.Namespace) -> None:
+    """Seconds of a command from its start; the best of three."""
+    with tempfile.TemporaryDirectory() as folder:
+        from misodice.data.collect import Source, collect
+
+        path = Path(folder) / "small.h5"
+        collect(EnvConfig("smax", "zerg_5_vs_5"), [Source("random", 300, "random")], path, seed=0)
+        fit = ["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml"), "--env.engine", "smax", "--data.path", str(path)]
+        fit += ["--data.ranking", "return", "--run_dir", f"{folder}/run"]
+        commands = {"misodice --help": ["--help"], "misodice fit, to its first step": [*fit, *FIRST_STEP]}
+        print("\n| command | seconds |\n|---|---|")
+        for name, arguments in commands.items():
+            command = [sys.executable, "-m", "misodice", *arguments]
+            environment = {**os.environ, "PYTHONPATH": str(CONFIGS.parent)}
+            best = min(
+                _timed(lambda: subprocess.run(command, env=environment, capture_output=True, check=True))  # noqa: B023
+                for _ in range(3)
+            )
+            print(f"| {name} | {best:.1f} |")
+
+
+FIRST_STEP = ["--trainer.callbacks", "benchmarks.throughput.FirstStep"]
+
+
+def seeds(options: argparse.Namespace) -> None:
+    """What four seeds in one process could bring: value stages as one vmapped model against one after another."""
+    from torch.func import functional_call, stack_module_state
+
+    torch.set_num_threads(options.threads)
+    data = Transitions(ranking="return")
+    data._episodes = synthetic(SIZES["zerg_5_vs_5"])
+    data._index()
+
+    def make() -> Bare:
+        stage = Value()
+        stage._build(data.spec)
+        return Bare(data, stage, "32-true")
+
+    singles = [make() for _ in range(4)]
+    parameters, buffers = stack_module_state([bare.stage for bare in singles])
+    bare = make()
+
+    def loss(parameters: dict[str, Tensor], buffers: dict[str, Tensor], rows: Tensor, initial: Tensor) -> Tensor:
+        every = torch.cat([rows, rows + 1, initial])
+        nu = functional_call(bare.stage, (parameters, buffers), (bare.obs[every], bare.state[every]))
+        nu, next_nu, initial_nu = nu.split([BATCH, BATCH, BATCH // 8])
+        advantage = dice.advantage(torch.ones(BATCH), nu, next_nu, torch.zeros(BATCH), 0.99)
+        return dice.value_loss_exp(initial_nu, advantage, 0.05, 0.99)
+
+    optimizer = torch.optim.Adam(parameters.values(), lr=3e-4)
+    batched = torch.vmap(loss)
+
+    def together(steps: int) -> float:
+        started = time.perf_counter()
+        for _ in range(steps):
+            rows = bare.rows[torch.randint(len(bare.rows), (4, BATCH))]
+            initial = bare.initial[torch.randint(len(bare.initial), (4, BATCH // 8))]
+            optimizer.zero_grad()
+            batched(parameters, buffers, rows, initial).sum().backward()
+            optimizer.step()
+        return time.perf_counter() - started
+
+    times = [
+        (together(options.steps), sum(single.seconds(options.steps) for single in singles))
+        for _ in range(options.rounds + 1)
+    ]
+    one, four = (statistics.median(column) for column in zip(*times[1:], strict=True))
+    print("\n| four seeds of the value stage, zerg_5_vs_5 | ms a step of all four |\n|---|---|")
+    print(f"| one batched model (torch.vmap) | {1000 * one / options.steps:.1f} |")
+    print(f"| one after another | {1000 * four / options.steps:.1f} |")
+
+
+PARTS = {"startup": startup, "training": training, "rollouts": rollouts, "seeds": seeds}
+
+
+def parts(options: argparse.Namespace) -> Iterator[Callable[[argparse.Namespace], None]]:
+    """Those asked for."""
+    return (part for name, part in PARTS.items() if options.only in (None, name))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=60)
+    options = parser.parse_args()
+    for part in parts(options):
+        part(options)
