@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test slow check docs clean
+.PHONY: install demo test slow check bench audit docs clean
 
 ## make .venv with everything the tests and the demo need
 install: .venv/.done
@@ -29,6 +29,15 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mkdocs build --strict --quiet
+
+## samples per second of each stage beside a bare loop, rollouts, start-up (docs/performance.md); wants an idle machine
+bench: install
+	$(BIN)/python benchmarks/throughput.py
+
+## known vulnerabilities of the pinned versions; needs the network
+audit: install
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 docs: install
 	$(BIN)/mkdocs serve

@@ -75,9 +75,7 @@ class SaveWhenStopped(Callback):
         self._take()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.is_last_batch:
-            return
-        if trainer.strategy.reduce_boolean_decision(self.asked is not None, all=False):
+        if not trainer.is_last_batch and self._any_asked(trainer):
             trainer.save_checkpoint(self.path)
             self._stop(trainer)
 
@@ -87,8 +85,12 @@ class SaveWhenStopped(Callback):
         Raises:
             KeyboardInterrupt: it was asked for.
         """
-        if self.asked:
+        if self._any_asked(trainer):
             self._stop(trainer)
+
+    def _any_asked(self, trainer: Trainer) -> bool:
+        """Of all processes: they stop together."""
+        return trainer.strategy.reduce_boolean_decision(self.asked is not None, all=False)
 
     def _stop(self, trainer: Trainer) -> None:
         if self.asked == signal.SIGUSR1 and trainer.is_global_zero:
