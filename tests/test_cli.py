@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 import yaml
 
-from misodice.cli import main
+from misodice.__main__ import main as command_line
+from misodice.cli import MisodiceCLI, main
+from misodice.commands import COMMANDS
 from misodice.data.collect import Source, collect
 from misodice.data.episodes import Episodes
 from misodice.envs import EnvConfig
@@ -67,6 +71,14 @@ def test_fit_writes_every_artefact_and_a_second_run_trains_nothing(smax_file, tm
         main(["test", "--config", str(run_dir / "config.yaml"), "--ckpt_path", "best", "--rollout.episodes", "3"]) == 0
     )
     assert "3 greedy rollouts" in capsys.readouterr().out
+
+
+def test_help_names_every_command(capsys, monkeypatch):
+    for arguments, status in (([], 2), (["--help"], 0)):
+        monkeypatch.setattr(sys, "argv", ["misodice", *arguments])
+        assert command_line() == status
+        named = re.findall(r"^  (\w+)  ", capsys.readouterr().out, re.MULTILINE)
+        assert sorted(named) == sorted([*COMMANDS, *MisodiceCLI.subcommands()])
 
 
 def test_one_seed_gives_equal_metrics(smax_file, tmp_path):

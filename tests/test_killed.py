@@ -110,9 +110,8 @@ def test_told_to_stop_it_saves_first(smax_file, whole, tmp_path, capsys):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     fit(tmp_path / "stopped", smax_file, *length)
     assert_equal(whole, tmp_path / "stopped")
-    # Every epoch has its row still; the means of those that were cut are of what came after.
-    rows = [[(row["stage"], row["epoch"]) for row in metrics(run)] for run in (whole, tmp_path / "stopped")]
-    assert rows[0] == rows[1]
+    # Every epoch has its row still, of all its steps.
+    assert metrics(tmp_path / "stopped") == metrics(whole)
 
 
 def test_slurm_requeues_the_job_and_goes_on(smax_file, tmp_path, monkeypatch, capsys):
@@ -197,7 +196,9 @@ def test_collecting_killed_leaves_nothing_half_written(processes, tmp_path):
         if code == 0:
             break
         assert code == -signal.SIGKILL
-        assert not (tmp_path / "all.h5").exists()
+        if (tmp_path / "all.h5").exists():
+            assert Episodes.read(tmp_path / "all.h5").n_episodes == 64
+            (tmp_path / "all.h5").unlink()
     assert Episodes.read(tmp_path / "all.h5").n_episodes == 64
     sources = [Source("random", 64, "random")]
     collect(EnvConfig("smax", "3m"), sources, tmp_path / "again.h5", seed=0)

@@ -74,9 +74,10 @@ class Batches(Generic[B]):
         if self.weight is not None:
             # Systematic resampling: an item comes as often as its weight says, up to one; equal ones come once each.
             cumulative = self.weight.double().cpu().cumsum(0)
-            points = torch.arange(len(items)) + torch.rand(1, generator=generator, dtype=torch.float64)
-            drawn = torch.searchsorted(cumulative, points * (cumulative[-1] / len(items)), right=True)
-            items = items[drawn.clamp(max=len(items) - 1)]
+            start = torch.rand(1, generator=generator, dtype=torch.float64)
+            drawn = torch.ceil(cumulative * (len(items) / cumulative[-1]) - start).long()
+            drawn[-1] = len(items)
+            items = items.repeat_interleave(drawn.diff(prepend=drawn.new_zeros(1)))
         if self.shuffle:
             items = items[torch.randperm(len(items), generator=generator)]
         items = torch.cat([items, items[-1:].expand(self.share * self.world_size - len(items))])

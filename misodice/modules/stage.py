@@ -47,6 +47,8 @@ class Stage(LightningModule):
         self.spec: Spec | None = None
         self.fingerprint = ""
         self._rng_state: dict[str, Tensor] | None = None
+        # Of the epoch so far; in checkpoints, since one may be of the middle of an epoch.
+        self._logged, self._sums = 0, dict[str, Tensor]()
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -110,16 +112,19 @@ class Stage(LightningModule):
         # Of what this stage was trained on: a resume refuses a checkpoint of something else.
         checkpoint["fingerprint"] = self.fingerprint
         checkpoint["misodice_version"] = __version__
+        checkpoint["logged"], checkpoint["sums"] = self._logged, self._sums
         checkpoint["rng_state"] = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             checkpoint["rng_state"]["cuda"] = torch.cuda.get_rng_state(self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._rng_state = checkpoint.get("rng_state")
+        self._logged, self._sums = checkpoint.get("logged", 0), checkpoint.get("sums", {})
         if self.spec is None:
             self._build(Spec(**checkpoint["spec"]))
 
     def on_train_start(self) -> None:
+        self._sums = {what: total.to(self.device) for what, total in self._sums.items()}
         # For what draws by itself, such as dropout in a mixer; the batches have generators of their own.
         if self._rng_state is not None:
             torch.set_rng_state(self._rng_state["cpu"])
@@ -130,9 +135,17 @@ class Stage(LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.lr)
 
     def log_train(self, batch_size: int, **metrics: Tensor) -> None:
-        """Log means over the epoch as `{stage}/{what}`."""
-        named = {f"{self.name}/{what}": value for what, value in metrics.items()}
-        self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=batch_size)
+        """Log means over the epoch as `{stage}/{what}`, at its end: `log` at every step costs a millisecond."""
+        self._logged += batch_size
+        for what, value in metrics.items():
+            self._sums[what] = self._sums.get(what, torch.zeros_like(value)) + batch_size * value
+
+    def on_train_epoch_start(self) -> None:
+        self._logged, self._sums = 0, {}
+
+    def on_train_epoch_end(self) -> None:
+        named = {f"{self.name}/{what}": total / self._logged for what, total in self._sums.items()}
+        self.log_dict(named, sync_dist=True)
 
     def on_after_backward(self) -> None:
         # Before the optimiser's step: weights that a NaN has not reached are what the last checkpoint must hold.
