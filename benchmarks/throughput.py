@@ -1,6 +1,6 @@
 """Samples per second of each stage beside a bare loop, rollouts, start-up, several seeds at once: `make bench`.
 
-    python benchmarks/throughput.py [--only training] [--precision bf16-mixed] [--threads 1] [--rounds 5] [--steps 60]
+    python benchmarks/throughput.py [--only training] [--data Ant] [--precision bf16-mixed] [--threads 1]
 
 Training: data of the paper's sizes, made of random numbers, in memory; the stage under Lightning with what a run has
 (progress bar, log, callbacks) and a loop written here that does the same arithmetic take turns in one process a case.
@@ -9,6 +9,7 @@ Training: data of the paper's sizes, made of random numbers, in memory; the stag
 from __future__ import annotations
 
 import argparse
+import logging
 import multiprocessing
 import os
 import resource
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -165,6 +167,9 @@ class Bare:
 def train(name: str, precision: str, threads: int, rounds: int, steps: int) -> list[tuple[str, float, float, float]]:
     """(stage, samples per second under Lightning, of the bare loop, peak MB) of one data set."""
     torch.set_num_threads(threads)
+    warnings.filterwarnings("ignore")  # of Lightning, about what a run sets otherwise
+    for quiet in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(quiet).setLevel(logging.ERROR)
     data = Transitions(ranking="return", k=200, batch_size=BATCH)
     results = []
     with tempfile.TemporaryDirectory() as folder:
@@ -217,7 +222,7 @@ def training(options: argparse.Namespace) -> None:
     """The table of stages."""
     print(f"\n256-wide matrix product: {matrix_product(options.threads):.0f} GFLOP/s, {options.threads} thread(s)\n")
     print("| data | stage | ratio | samples/s | bare loop | peak memory, MB |\n|---|---|---|---|---|---|")
-    for name in SIZES:
+    for name in options.data:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
             arguments = (name, options.precision, options.threads, options.rounds, options.steps)
             results = alone.submit(train, *arguments).result()
@@ -407,10 +412,11 @@ def parts(options: argparse.Namespace) -> Iterator[Callable[[argparse.Namespace]
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--data", choices=SIZES, nargs="+", default=list(SIZES), help="of the training part")
     parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=200)
     options = parser.parse_args()
     for part in parts(options):
         part(options)

@@ -112,7 +112,7 @@ def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(smax
         assert policies[1][name] == pytest.approx(values, abs=1e-4), name
 
 
-@pytest.mark.parametrize("how", ["raises", "is killed"])
+@pytest.mark.parametrize("how", ["raises", pytest.param("is killed", marks=pytest.mark.slow)])
 def test_a_process_that_dies_ends_the_other(smax_file, tmp_path, how):
     die = {"class_path": "tests.dying.DieInSecond", "init_args": {"how": how}}
     done = fit_in_two(tmp_path / "run", smax_file, "--trainer.callbacks", json.dumps([die]))

@@ -180,7 +180,7 @@ SOURCES = json.dumps([{"behaviour": "random", "episodes": 64, "source": "random"
 COLLECT = ["collect", "--env.engine", "smax", "--env.task", "3m", "--sources", SOURCES, "--output", "all.h5"]
 
 
-@pytest.mark.parametrize("file_size", [4_000, 60_000])
+@pytest.mark.parametrize("file_size", [4_000, pytest.param(60_000, marks=pytest.mark.slow)])
 def test_collecting_on_a_full_disk(processes, tmp_path, file_size):
     assert processes.run(COLLECT, tmp_path, file_size=file_size) == 2
     printed = (tmp_path / "output.txt").read_text()
