@@ -11,39 +11,34 @@ from __future__ import annotations
 import argparse
 import logging
 import multiprocessing
-import os
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+import timeit
 import warnings
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from rollouts import rollouts
+from startup import startup
 from torch import Tensor
 
 from misodice.callbacks.stopping import SaveWhenStopped
 from misodice.data.columns import write_column
 from misodice.data.episodes import Episodes, Header
 from misodice.datamodules.transitions import Transitions
-from misodice.envs import EnvConfig, make_env
-from misodice.envs.base import rollout
 from misodice.modules import Discriminator, Policy, Value, dice
 from misodice.modules.stage import Stage
 from misodice.pipeline import StageProgress
 
 BATCH = 512
-CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @dataclass(frozen=True)
@@ -208,14 +203,8 @@ def matrix_product(threads: int) -> float:
     """GFLOP/s of 512×256 by 256×256 in float32."""
     torch.set_num_threads(threads)
     a, b = torch.randn(2560, 256), torch.randn(256, 256)
-    best = min(_timed(lambda: a @ b) for _ in range(200))
+    best = min(timeit.repeat(lambda: a @ b, number=1, repeat=200))
     return 2 * a.shape[0] * 256 * 256 / best / 1e9
-
-
-def _timed(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 def training(options: argparse.Namespace) -> None:
@@ -230,127 +219,6 @@ def training(options: argparse.Namespace) -> None:
             print(f"| {name} | {stage} | {ours / theirs:.2f} | {ours:,.0f} | {theirs:,.0f} | {peak:,.0f} |", flush=True)
         together = [1 / sum(1 / speed for speed in column) for column in list(zip(*results, strict=True))[1:3]]
         print(f"| {name} | all three | {together[0] / together[1]:.2f} | {together[0]:,.0f} | {together[1]:,.0f} | |")
-
-
-class RandomMoves:
-    """Random available actions; nothing else."""
-
-    def __init__(self, env: Any) -> None:
-        self.env = env
-
-    def reset(self, n_envs: int, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-
-    def act(self, observation: dict[str, np.ndarray]) -> np.ndarray:
-        if not self.env.discrete:
-            shape = (*observation["obs"].shape[:2], self.env.n_actions)
-            return self.rng.uniform(-1, 1, shape).astype(np.float32)
-        available = observation["available_actions"]
-        return (self.rng.random(available.shape) * available).argmax(axis=-1)
-
-
-def smax_alone(task: str, num_envs: int, steps: int) -> float:
-    """Steps per second of the game itself: vmapped and jitted, random actions drawn inside."""
-    import jax
-
-    from misodice.envs.smax import make_game
-
-    game = make_game(task)
-
-    def step(key: Any, state: Any) -> Any:
-        keys = jax.random.split(key, len(game.agents) + 1)
-        available = game.get_avail_actions(state)
-        actions = {
-            agent: jax.random.categorical(each, jax.numpy.where(available[agent], 0.0, -1e9))
-            for agent, each in zip(game.agents, keys[1:], strict=True)
-        }
-        return game.step(keys[0], state, actions)[1]
-
-    keys = jax.random.split(jax.random.PRNGKey(0), num_envs)
-    _, states = jax.jit(jax.vmap(game.reset))(keys)
-    vmapped = jax.jit(jax.vmap(step))
-    states = jax.block_until_ready(vmapped(keys, states))
-    started = time.perf_counter()
-    for index in range(steps):
-        states = vmapped(jax.random.split(jax.random.PRNGKey(index), num_envs), states)
-    jax.block_until_ready(states)
-    return steps * num_envs / (time.perf_counter() - started)
-
-
-def _body_alone(task: str, partition: str, seed: int, steps: int) -> float:
-    from gymnasium_robotics import mamujoco_v1
-
-    env = mamujoco_v1.parallel_env(task, partition)
-    env.reset(seed=seed)
-    spaces = {agent: env.action_space(agent) for agent in env.possible_agents}
-    started = time.perf_counter()
-    for _ in range(steps):
-        _, _, terminated, truncated, _ = env.step({agent: space.sample() for agent, space in spaces.items()})
-        if any(terminated.values()) or any(truncated.values()):
-            env.reset()
-    return steps / (time.perf_counter() - started)
-
-
-def mujoco_alone(task: str, partition: str, steps: int) -> float:
-    """Steps per second of Gymnasium-Robotics' bodies with random actions, a process for each core."""
-    cores = os.cpu_count() or 1
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
-        return sum(pool.map(_body_alone, [task] * cores, [partition] * cores, range(cores), [steps] * cores))
-
-
-def played(config: EnvConfig, num_envs: int, episodes: int) -> float:
-    """Steps per second of whole episodes through misodice's own interface, observations kept."""
-    env = make_env(config, num_envs)
-    actor = RandomMoves(env)
-    list(rollout(env, actor, num_envs, 0))  # compiles
-    started = time.perf_counter()
-    steps = sum(len(episode) for episode in rollout(env, actor, episodes, 1))
-    seconds = time.perf_counter() - started
-    env.close()
-    return steps / seconds
-
-
-def rollouts(options: argparse.Namespace) -> None:
-    """The table of engines."""
-    print("\n| engine | task | ratio | steps/s | engine alone |\n|---|---|---|---|---|")
-    for task in ("zerg_5_vs_5", "terran_20_vs_23"):
-        ours, alone = played(EnvConfig("smax", task), 100, 400), smax_alone(task, 100, 200)
-        print(f"| smax | {task} | {ours / alone:.2f} | {ours:,.0f} | {alone:,.0f} |", flush=True)
-    for task, partition in (("Hopper", "3x1"), ("Ant", "2x4"), ("HalfCheetah", "6x1")):
-        ours = played(EnvConfig("mamujoco", task, partition), 32, 32)
-        alone = mujoco_alone(task, partition, 3000)
-        print(f"| mamujoco | {task} {partition} | {ours / alone:.2f} | {ours:,.0f} | {alone:,.0f} |", flush=True)
-
-
-class FirstStep(Callback):
-    """Ends the process at the first step."""
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        os._exit(0)
-
-
-def startup(options: argparse.Namespace) -> None:
-    """Seconds of a command from its start; the best of three."""
-    with tempfile.TemporaryDirectory() as folder:
-        from misodice.data.collect import Source, collect
-
-        path = Path(folder) / "small.h5"
-        collect(EnvConfig("smax", "zerg_5_vs_5"), [Source("random", 300, "random")], path, seed=0)
-        fit = ["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml"), "--env.engine", "smax", "--data.path", str(path)]
-        fit += ["--data.ranking", "return", "--run_dir", f"{folder}/run"]
-        commands = {"misodice --help": ["--help"], "misodice fit, to its first step": [*fit, *FIRST_STEP]}
-        print("\n| command | seconds |\n|---|---|")
-        for name, arguments in commands.items():
-            command = [sys.executable, "-m", "misodice", *arguments]
-            environment = {**os.environ, "PYTHONPATH": str(CONFIGS.parent)}
-            best = min(
-                _timed(lambda: subprocess.run(command, env=environment, capture_output=True, check=True))  # noqa: B023
-                for _ in range(3)
-            )
-            print(f"| {name} | {best:.1f} |")
-
-
-FIRST_STEP = ["--trainer.callbacks", "benchmarks.throughput.FirstStep"]
 
 
 def seeds(options: argparse.Namespace) -> None:
@@ -401,22 +269,20 @@ def seeds(options: argparse.Namespace) -> None:
     print(f"| one after another | {1000 * four / options.steps:.1f} |")
 
 
-PARTS = {"startup": startup, "training": training, "rollouts": rollouts, "seeds": seeds}
-
-
-def parts(options: argparse.Namespace) -> Iterator[Callable[[argparse.Namespace], None]]:
-    """Those asked for."""
-    return (part for name, part in PARTS.items() if options.only in (None, name))
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--only", choices=["startup", "training", "rollouts", "seeds"])
     parser.add_argument("--data", choices=SIZES, nargs="+", default=list(SIZES), help="of the training part")
     parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=200)
     options = parser.parse_args()
-    for part in parts(options):
-        part(options)
+    if options.only in (None, "startup"):
+        startup()
+    if options.only in (None, "training"):
+        training(options)
+    if options.only in (None, "rollouts"):
+        rollouts()
+    if options.only in (None, "seeds"):
+        seeds(options)

@@ -150,10 +150,10 @@ class MisodiceCLI(LightningCLI):
 
     def _fit(self, resume: bool) -> None:
         pipeline = self._pipeline(needed(self.stages, self.datamodule.ranking))
-        if self.is_global_zero and not pipeline.fast:
+        if self.is_global_zero and not self.fast:
             self._save_config()
         pipeline.fit(resume)
-        if self.is_global_zero and not pipeline.fast:
+        if self.is_global_zero and not self.fast:
             self.run.join_metrics([stage.name for stage in pipeline.stages])
             self._summarise(pipeline)
 
@@ -170,7 +170,7 @@ class MisodiceCLI(LightningCLI):
         with self._alone():
             pipeline = self._pipeline(self.stages[:1])
             pipeline.fit(resume=False)
-            if self.is_global_zero and not pipeline.fast:
+            if self.is_global_zero and not self.fast:
                 self._report_labels(pipeline)
 
     def _pipeline(self, stages: Sequence[Stage]) -> Pipeline:

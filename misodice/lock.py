@@ -1,4 +1,4 @@
-"""What several processes would make at once is made by one; the others wait for it."""
+"""What several processes would make at once is made by one; the others wait for it, or are told."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from rich.console import Console
+
+from misodice.errors import MisodiceError
 
 
 @contextmanager
@@ -23,6 +25,24 @@ def one_at_a_time(path: Path, waiting: str, console: Console) -> Iterator[None]:
     except Timeout:
         console.print(waiting)
         lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def alone_in(folder: Path, otherwise: str) -> Iterator[None]:
+    """Hold `folder` by the lock of its file `.lock`, as `one_at_a_time` does, but do not wait.
+
+    Raises:
+        MisodiceError: another process has it; its message is `otherwise`.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise MisodiceError(otherwise) from error
     try:
         yield
     finally:

@@ -266,13 +266,16 @@ class Pipeline:
             self.console.print(f"{stage.name}: {path} is of another config or input; training anew")
             return None
         self.console.print(f"{stage.name}: going on from {path}")
-        # CSVLogger begins a new file; what came before belongs to the curves.
-        for row in self.run.log(stage.name):
-            if int(row["step"]) < found["global_step"]:
-                step, logged = int(row.pop("step")), {name: value for name, value in row.items() if value}
-                values = {name: int(value) if name == "epoch" else float(value) for name, value in logged.items()}
-                trainer.loggers[0].log_metrics(values, step)
+        self._log_again(trainer.loggers[0], stage, found["global_step"])
         return str(path)
+
+    def _log_again(self, logger: Logger, stage: Stage, steps: int) -> None:
+        """What was logged in the first `steps` steps: CSVLogger begins a new file, and the curves must be whole."""
+        for row in self.run.log(stage.name):
+            step, logged = int(row.pop("step")), {name: value for name, value in row.items() if value}
+            if step < steps:
+                values = {name: int(value) if name == "epoch" else float(value) for name, value in logged.items()}
+                logger.log_metrics(values, step)
 
 
 def _as_list(given: Any) -> list[Any]:

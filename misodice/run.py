@@ -6,17 +6,16 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from misodice import __version__
 from misodice.errors import MisodiceError
 from misodice.files import read_json, whole, write_json
+from misodice.lock import alone_in
 
 
 def fingerprint(*parts: Any) -> str:
@@ -46,26 +45,20 @@ class RunDir:
         Raises:
             MisodiceError: another process has it, or nothing can be written there.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            # The kernel drops the lock of a process that dies; the file stays.
-            lock = FileLock(self.path / ".lock")
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise MisodiceError(
-                f"{self.path}: another process is at work in this run directory; wait for it, or choose "
-                "another --run_dir"
-            ) from error
-        except OSError as error:
-            raise MisodiceError(
-                f"{self.path}: the run directory cannot be written ({error}); choose another --run_dir"
-            ) from error
-        for left in self.path.rglob(".*.tmp"):  # of a process that was killed
-            left.unlink()
-        try:
+        taken = (
+            f"{self.path}: another process is at work in this run directory; wait for it, or choose another --run_dir"
+        )
+        with ExitStack() as held:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(alone_in(self.path, taken))
+            except OSError as error:
+                raise MisodiceError(
+                    f"{self.path}: the run directory cannot be written ({error}); choose another --run_dir"
+                ) from error
+            for left in self.path.rglob(".*.tmp"):  # of a process that was killed
+                left.unlink()
             yield
-        finally:
-            lock.release()
 
     @property
     def columns(self) -> Path:

@@ -95,7 +95,6 @@ class SharedStages:
         for column in stage.writes:
             write_column(self.run.columns, column, read_column(place / "columns.h5", column), mark)
         folder = self.run.path / stage.name
-        folder.mkdir(parents=True, exist_ok=True)
         # The record comes last: it is what calls the stage finished.
         for path in sorted(place.iterdir(), key=lambda path: path.name == "stage.json"):
             if path.name != "columns.h5":

@@ -13,12 +13,10 @@ from filelock import FileLock
 from misodice.data.collect import Source, collect
 from misodice.data.episodes import Episodes
 from misodice.envs import EnvConfig
-from misodice.run import RunDir
 from tests.dying import Processes, kill_until_done
 from tests.test_cli import CONFIGS, SMALL, fit, metrics
 
 STAGES = ("preference", "discriminator", "value", "policy")
-RUN = RunDir(Path("run"))
 
 
 @pytest.fixture(scope="module")

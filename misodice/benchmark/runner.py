@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
 
@@ -18,6 +17,7 @@ from misodice.benchmark.grid import Grid, read_grid, write_cells
 from misodice.benchmark.work import Outcome, run_cell
 from misodice.callbacks.stopping import sigterm_as_ctrl_c
 from misodice.errors import MisodiceError
+from misodice.lock import alone_in
 
 TRIES = 3
 """Of a cell that is killed; one that fails by itself would fail again."""
@@ -50,14 +50,10 @@ def benchmark(path: Path, root: Path, address: str | None, dry_run: bool) -> int
     board = Board(grid.name, cells, console)
     board.seen |= {cell.name: Seen("done") for cell in cells if cell not in todo}
     if todo:
-        lock = FileLock(cells[0].home / ".lock")
+        taken = f"{cells[0].home}: another `misodice benchmark` is at this grid; wait for it"
         try:
-            with lock.acquire(timeout=0):
+            with alone_in(cells[0].home, taken):
                 _run(grid, todo, board, address)
-        except Timeout as error:
-            raise MisodiceError(
-                f"{cells[0].home}: another `misodice benchmark` is at this grid; wait for it"
-            ) from error
         except KeyboardInterrupt:
             console.print("misodice: interrupted; the same command goes on from here")
             return 130
@@ -84,6 +80,7 @@ def _run(grid: Grid, todo: list[Cell], board: Board, address: str | None) -> Non
 
     under_way: dict[Any, Cell] = {}
     try:
+        # Again, though `main` did so: Ray has put its own handler there.
         with board.live(), sigterm_as_ctrl_c():
             under_way |= dict(begin(cell, 1) for cell in todo)
             while under_way:

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from misodice.files import write_bytes
+from misodice.data.hdf5 import whole_file
 
 
 def read_column(path: Path, name: str) -> np.ndarray:
@@ -27,10 +27,7 @@ def column_fingerprint(path: Path, name: str) -> str | None:
 
 def write_column(path: Path, name: str, values: np.ndarray, fingerprint: str) -> None:
     """Add or replace a column; a killed writer leaves the file as it was."""
-    # In memory until it is whole: what HDF5 says of a full disk it says late, and not as an OSError.
-    with h5py.File.in_memory(path.read_bytes() if path.is_file() else None) as file:
+    with whole_file(path, keep=True) as file:
         if name in file:
             del file[name]
         file.create_dataset(name, data=values).attrs["fingerprint"] = fingerprint
-        file.flush()
-        write_bytes(path, file.id.get_file_image())

@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from misodice.data.sink import Sink
+from misodice.data.hdf5 import Sink, own_dataset
 from misodice.errors import MisodiceError
 from misodice.files import cannot_write
 
@@ -248,21 +248,6 @@ class EpisodesWriter:
         attributes["state_features"] = json.dumps(self.header.state_features)
         attributes["action_scale"] = self.header.action_scale
         attributes["created_by"] = self.header.created_by
-
-
-def own_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    """Dataset `name`, whose numbers are in this file.
-
-    Raises:
-        MisodiceError: they are of another file, which HDF5 would open wherever it is: a link, a virtual dataset, or raw
-            bytes.
-    """
-    dataset = file[name]
-    if dataset.file.filename != file.filename or dataset.is_virtual or dataset.external:
-        raise MisodiceError(
-            f"{path}: field {name!r} lies in another file, expected it in this one: copy it in (h5repack does)"
-        )
-    return dataset
 
 
 def _load(cls: type[Episodes], path: Path, file: h5py.File) -> Episodes:

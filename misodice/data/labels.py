@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import h5py
 import numpy as np
 
 from misodice.data.episodes import Episodes
+from misodice.data.hdf5 import whole_file
 from misodice.errors import MisodiceError
-from misodice.files import write_bytes
 
 Ranking = Literal["preference", "return", "oracle"]
 
@@ -52,8 +51,6 @@ def top_k(score: np.ndarray, k: int) -> np.ndarray:
 
 def write_labels(path: Path, score: np.ndarray, expert: np.ndarray, fingerprint: str) -> None:
     """Write labels.h5 whole or not at all."""
-    with h5py.File.in_memory() as file:
+    with whole_file(path) as file:
         file["score"], file["expert"] = score, expert
         file.attrs["fingerprint"] = fingerprint
-        file.flush()
-        write_bytes(path, file.id.get_file_image())

@@ -138,7 +138,7 @@ class Stage(LightningModule):
         """Log means over the epoch as `{stage}/{what}`, at its end: `log` at every step costs a millisecond."""
         self._logged += batch_size
         for what, value in metrics.items():
-            self._sums[what] = self._sums.get(what, torch.zeros_like(value)) + batch_size * value
+            self._sums[what] = self._sums.get(what, 0.0) + batch_size * value
 
     def on_train_epoch_start(self) -> None:
         self._logged, self._sums = 0, {}

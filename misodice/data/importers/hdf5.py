@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from misodice.data.episodes import own_dataset
+from misodice.data.hdf5 import own_dataset
 from misodice.data.importers.base import Importer, check_numeric, check_size, fault, reading
 
 BLOCK = 2**26

@@ -1,12 +1,32 @@
-"""A file that HDF5 can write to on a disk that fills up."""
+"""What HDF5 would do that a user must not meet: end the process on a full disk, or read other files."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
+
 from misodice.errors import MisodiceError
-from misodice.files import cannot_write
+from misodice.files import cannot_write, write_bytes
+
+
+@contextmanager
+def whole_file(path: Path, *, keep: bool = False) -> Iterator[h5py.File]:
+    """A small file made in memory and written when the block ends well, whole or not at all (see `files.whole`).
+
+    What HDF5 itself says of a full disk it says late, and not as an OSError.
+
+    Args:
+        path: the file.
+        keep: begin with what is there, if anything is.
+    """
+    with h5py.File.in_memory(path.read_bytes() if keep and path.is_file() else None) as file:
+        yield file
+        file.flush()
+        write_bytes(path, file.id.get_file_image())
 
 
 class Sink(io.FileIO):
@@ -55,3 +75,18 @@ class Sink(io.FileIO):
         """Raise a MisodiceError if anything was lost."""
         if self.failure is not None:
             raise MisodiceError(cannot_write(self.path, self.failure)) from self.failure
+
+
+def own_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
+    """Dataset `name`, whose numbers are in this file.
+
+    Raises:
+        MisodiceError: they are of another file, which HDF5 would open wherever it is: a link, a virtual dataset, or raw
+            bytes.
+    """
+    dataset = file[name]
+    if dataset.file.filename != file.filename or dataset.is_virtual or dataset.external:
+        raise MisodiceError(
+            f"{path}: field {name!r} lies in another file, expected it in this one: copy it in (h5repack does)"
+        )
+    return dataset
