@@ -35,6 +35,7 @@ from misodice.labelling.report import report_labels
 from misodice.modules import Discriminator, Policy, Preference, Value
 from misodice.modules.stage import Stage
 from misodice.pipeline import Pipeline, needed
+from misodice.precision import warning_of_slow_precision
 from misodice.run import RunDir, versions
 from misodice.shared import SharedStages
 from misodice.video import film
@@ -117,6 +118,8 @@ class MisodiceCLI(LightningCLI):
         self.trainer_options = copy.deepcopy(init.trainer)
         # Trains nothing itself (each stage gets one of its own), but refuses bad trainer options at once.
         self.trainer = self.instantiate_trainer()
+        if slow := warning_of_slow_precision(self.trainer):
+            self.console.print(slow, highlight=False)
         self.seed = int(self.options.seed_everything)
         self.run = RunDir(self._run_dir())
         self.shared = Path(self.options.shared_stages) if self.options.shared_stages else None

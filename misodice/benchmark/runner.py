@@ -158,8 +158,15 @@ def _start_ray(grid: Grid, address: str | None) -> Any:
                 "set RAY_AUTH_MODE and the token as they are there"
             ) from error
         return ray
-    # Nothing goes through the object store: cells hand over files.
-    ray.init(address="local", include_dashboard=False, object_store_memory=100 * 2**20, **quiet)
+    try:
+        # Nothing goes through the object store: cells hand over files.
+        ray.init(address="local", include_dashboard=False, object_store_memory=100 * 2**20, **quiet)
+    except Exception as error:  # Ray has no narrower class for it
+        ray.shutdown()
+        raise MisodiceError(
+            f"Ray does not start on this machine ({error}); it gives itself 30 seconds, so on a busy machine "
+            "the same command later goes on from here"
+        ) from error
     for what, need in (("CPU", grid.num_cpus), ("GPU", grid.num_gpus)):
         found = ray.cluster_resources().get(what, 0)
         if need > found:

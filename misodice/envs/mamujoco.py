@@ -75,9 +75,13 @@ class MamujocoEnv(TeamEnv):
         if len(sizes) > 1:
             raise MisodiceError(f"env.partition {partition}: agents with {sorted(sizes)} joints; all must have as many")
         self._pool = ThreadPoolExecutor(min(num_envs, os.cpu_count() or 1))
-        sample = self._observe(0, *self._reset_body(0, 0))
-        n_agents, obs_dim = sample["obs"].shape
-        self.set_spaces(n_agents, obs_dim, len(sample["state"]), sizes.pop(), discrete=False)
+        self._width = max(space.shape[0] for space in body.observation_spaces.values())
+        self._single = np.zeros((num_envs, *body.single_agent_env.observation_space.shape))
+        self._local = np.zeros((num_envs, len(self._agents), self._width))
+        self._reset_body(0, 0)
+        sample = self._observe()
+        n_agents, obs_dim = sample["obs"].shape[1:]
+        self.set_spaces(n_agents, obs_dim, sample["state"].shape[1], sizes.pop(), discrete=False)
         self.header = Header(
             env={
                 "engine": "mamujoco",
@@ -88,7 +92,7 @@ class MamujocoEnv(TeamEnv):
                 "version": f"gymnasium-robotics {version('gymnasium-robotics')}, mujoco {mujoco.__version__}",
             },
             obs_features=[f"obs_{i}" for i in range(obs_dim)],
-            state_features=[f"state_{i}" for i in range(len(sample["state"]))],
+            state_features=[f"state_{i}" for i in range(self.state_dim)],
         )
 
     @property
@@ -100,29 +104,36 @@ class MamujocoEnv(TeamEnv):
         """Cut actions of the whole body [N, Σ] into the agents' [N, n, A], by the environment's own partition."""
         return np.stack([actions[:, joints] for joints in self._joints], axis=1).astype(np.float32)
 
+    def _local_to_global(self, actions: np.ndarray) -> np.ndarray:
+        """The agents' actions [N, n, A] as those of the whole body [N, Σ]."""
+        whole = np.zeros((len(actions), self._bodies[0].single_agent_env.action_space.shape[0]))
+        whole[:, np.concatenate(self._joints)] = actions.reshape(len(actions), -1)
+        return whole
+
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         seeds = np.random.SeedSequence(seed).generate_state(self.num_envs)  # type: ignore[arg-type]
-        results = [self._reset_body(i, int(s)) for i, s in enumerate(seeds)]
+        for i, s in enumerate(seeds):
+            self._reset_body(i, int(s))
         self._ended = np.zeros(self.num_envs, bool)
-        self._last = [self._observe(i, *result) for i, result in enumerate(results)]
-        self._single = np.stack([single for single, _ in results])
-        return self._stack(), {}
+        return self._observe(), {}
 
     def step(self, actions: np.ndarray) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         reward = np.zeros(self.num_envs, np.float32)
         terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
         workers = self._pool._max_workers
+        actions = np.clip(actions, -1.0, 1.0)
+        whole = self._local_to_global(actions)
 
         def advance(worker: int) -> None:
             for i in range(worker, self.num_envs, workers):
                 if not self._ended[i]:
-                    reward[i], terminated[i], truncated[i] = self._step_body(i, actions[i])
+                    reward[i], terminated[i], truncated[i] = self._step_body(i, whole[i], actions[i])
 
         list(self._pool.map(advance, range(workers)))
         self._ended |= terminated | truncated
-        return self._stack(), reward, terminated, truncated, {}
+        return self._observe(), reward, terminated, truncated, {}
 
     def render(self) -> tuple[np.ndarray, ...]:
         if sys.platform == "linux":
@@ -141,40 +152,38 @@ class MamujocoEnv(TeamEnv):
         for body in self._bodies:
             body.close()
 
-    def _reset_body(self, i: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray] | None]:
+    def _reset_body(self, i: int, seed: int) -> None:
         body = self._bodies[i]
         if self.layout == "paper":
-            return body.single_agent_env.reset(seed=seed)[0], None
-        local, _ = body.reset(seed=seed)
-        return body.state(), local
-
-    def _step_body(self, i: int, actions: np.ndarray) -> tuple[float, bool, bool]:
-        body = self._bodies[i]
-        joint = dict(zip(self._agents, np.clip(actions, -1.0, 1.0), strict=True))
-        local: dict[str, np.ndarray] | None = None
-        if self.layout == "paper":
-            action = body.map_local_actions_to_global_action(joint)
-            single, reward, terminated, truncated, _ = body.single_agent_env.step(action)
+            self._single[i], _ = body.single_agent_env.reset(seed=seed)
         else:
-            local, rewards, terminations, truncations, _ = body.step(joint)
-            first = self._agents[0]
-            single, reward = body.state(), rewards[first]
-            terminated, truncated = terminations[first], truncations[first]
-        self._last[i] = self._observe(i, single, local)
-        self._single[i] = single
-        return float(reward), bool(terminated), bool(truncated)
+            self._keep_local(i, body.reset(seed=seed)[0])
 
-    def _observe(self, i: int, single: np.ndarray, local: dict[str, np.ndarray] | None) -> Observation:
-        n = len(self._agents)
-        if local is None:
-            if len(single) == 105:
-                single = np.insert(single, [ANT_GAP] * ANT_ZEROS, 0.0)
-            rows = np.concatenate([np.tile(single, (n, 1)), np.eye(n)], axis=1)
-            rows = (rows - rows.mean(axis=1, keepdims=True)) / rows.std(axis=1, keepdims=True)
-            return {"obs": rows.astype(np.float32), "state": rows.reshape(-1).astype(np.float32)}
-        width = max(len(obs) for obs in local.values())
-        rows = np.stack([np.pad(local[agent], (0, width - len(local[agent]))) for agent in self._agents])
-        return {"obs": rows.astype(np.float32), "state": single.astype(np.float32)}
+    def _step_body(self, i: int, whole: np.ndarray, actions: np.ndarray) -> tuple[float, bool, bool]:
+        """One step of body i with the whole body's actions [Σ], and the agents' [n, A]."""
+        body = self._bodies[i]
+        if self.layout == "paper":
+            self._single[i], reward, terminated, truncated, _ = body.single_agent_env.step(whole)
+            return float(reward), bool(terminated), bool(truncated)
+        local, rewards, terminations, truncations, _ = body.step(dict(zip(self._agents, actions, strict=True)))
+        self._keep_local(i, local)
+        first = self._agents[0]
+        return float(rewards[first]), bool(terminations[first]), bool(truncations[first])
 
-    def _stack(self) -> Observation:
-        return {name: np.stack([o[name] for o in self._last]) for name in ("obs", "state")}
+    def _keep_local(self, i: int, local: dict[str, np.ndarray]) -> None:
+        self._single[i] = self._bodies[i].state()
+        for row, agent in zip(self._local[i], self._agents, strict=True):
+            row[: len(local[agent])] = local[agent]
+
+    def _observe(self) -> Observation:
+        """Of all bodies at once: row by row it would take as long as the physics."""
+        if self.layout is None:
+            return {"obs": self._local.astype(np.float32), "state": self._single.astype(np.float32)}
+        n, single = len(self._agents), self._single
+        if single.shape[1] == 105:
+            single = np.insert(single, [ANT_GAP] * ANT_ZEROS, 0.0, axis=1)
+        ids = np.broadcast_to(np.eye(n), (self.num_envs, n, n))
+        rows = np.concatenate([np.repeat(single[:, None], n, axis=1), ids], axis=2)
+        rows = (rows - rows.mean(axis=2, keepdims=True)) / rows.std(axis=2, keepdims=True)
+        obs = rows.astype(np.float32)
+        return {"obs": obs, "state": obs.reshape(self.num_envs, -1)}

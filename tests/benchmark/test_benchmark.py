@@ -186,6 +186,17 @@ def test_what_this_machine_cannot_give_is_refused(hopper_file, tmp_path, capsys)
     assert not records(tmp_path)
 
 
+def test_a_ray_that_does_not_start_is_told(hopper_file, tmp_path, monkeypatch, capsys):
+    write_grid(tmp_path / "grid.yaml", hopper_file)
+    (tmp_path / "taken").touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "taken"))  # a file, where Ray wants a folder for its sockets
+    assert benchmark(tmp_path) == 2
+    printed = capsys.readouterr().err
+    assert "Ray does not start on this machine" in printed
+    assert "goes on from here" in printed
+    assert not records(tmp_path)
+
+
 @pytest.mark.slow
 def test_a_grid_joins_a_cluster(hopper_file, tmp_path):
     """One with a token of its own: a Ray without one runs what anybody sends it."""
