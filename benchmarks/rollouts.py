@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import multiprocessing
 import os
 import time
@@ -60,21 +62,23 @@ def smax_alone(task: str, num_envs: int, steps: int) -> float:
 
 
 def _body_alone(task: str, partition: str, seed: int, steps: int) -> float:
-    from gymnasium_robotics import mamujoco_v1
+    with contextlib.redirect_stderr(io.StringIO()):  # notes on the Adroit hand
+        from gymnasium_robotics import mamujoco_v1
 
-    env = mamujoco_v1.parallel_env(task, partition)
+    # The body alone: MaMuJoCo's own step also looks each agent's joints up, which the paper's layout does without.
+    env = mamujoco_v1.parallel_env(task, partition).single_agent_env
     env.reset(seed=seed)
-    spaces = {agent: env.action_space(agent) for agent in env.possible_agents}
+    env.action_space.seed(seed)
     started = time.perf_counter()
     for _ in range(steps):
-        _, _, terminated, truncated, _ = env.step({agent: space.sample() for agent, space in spaces.items()})
-        if any(terminated.values()) or any(truncated.values()):
+        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        if terminated or truncated:
             env.reset()
     return steps / (time.perf_counter() - started)
 
 
 def mujoco_alone(task: str, partition: str, steps: int) -> float:
-    """Steps per second of Gymnasium-Robotics' bodies with random actions, a process for each core."""
+    """Steps per second of Gymnasium's bodies with random actions, a process for each core."""
     cores = os.cpu_count() or 1
     with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
         return sum(pool.map(_body_alone, [task] * cores, [partition] * cores, range(cores), [steps] * cores))

@@ -192,7 +192,8 @@ def train(name: str, precision: str, threads: int, rounds: int, steps: int) -> l
                 )
                 trainer.fit(stage, datamodule=data)
                 bare = bare or Bare(data, stage, precision)
-                speeds.append((steps * BATCH / timer.seconds, steps * BATCH / bare.seconds(steps)))
+                trained = int(trainer.num_training_batches)  # fewer than asked for where that is an epoch
+                speeds.append((trained * BATCH / timer.seconds, trained * BATCH / bare.seconds(trained)))
             # The first round warms up.
             ours, theirs = (statistics.median(column) for column in zip(*speeds[1:], strict=True))
             results.append((stage.name, ours, theirs, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))

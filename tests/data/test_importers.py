@@ -253,7 +253,7 @@ def test_ants_actuators_are_put_in_the_environments_order(tmp_path):
     run(write_omiga(tmp_path / "ant.hdf5", ant), tmp_path / "out.h5", "--env.task", "Ant", "--env.partition", "2x4")
     episodes = Episodes.read(tmp_path / "out.h5")
     env = make_env(EnvConfig("mamujoco", "Ant", "2x4"), 1)
-    body = env._bodies[0]  # type: ignore[attr-defined]
+    body = env._bodies.envs[0]  # type: ignore[attr-defined]
     for found, expected in zip(episodes, ant, strict=True):
         for step in range(len(found)):
             joint = dict(zip(body.possible_agents, found.actions[step], strict=True))

@@ -1,0 +1,106 @@
+"""Bodies in several processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from misodice.envs import EnvConfig, make_env
+from misodice.errors import MisodiceError
+from tests.test_cli import CONFIGS
+
+ROOT = CONFIGS.parent
+
+
+@pytest.fixture
+def threads():
+    """Sets torch's threads, for as long as the test runs."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def play(config: EnvConfig) -> list[np.ndarray]:
+    """Observations and outcomes of 60 random steps of three bodies, some of which end meanwhile."""
+    env = make_env(config, 3)
+    rng = np.random.default_rng(0)
+    observation, _ = env.reset(seed=7)
+    seen = [*observation.values()]
+    ended = np.zeros(3, bool)
+    for _ in range(60):
+        observation, *outcome, _ = env.step(rng.uniform(-1.5, 1.5, (3, env.n_agents, env.n_actions)).astype(np.float32))
+        seen += [*observation.values(), *outcome]
+        ended |= outcome[1]
+    assert config.task != "Hopper" or ended.any()
+    env.close()
+    return seen
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        EnvConfig("mamujoco", "Hopper", "3x1"),
+        EnvConfig("mamujoco", "Ant", "2x4"),
+        EnvConfig("mamujoco", "Ant", "4x2", layout=None, agent_obsk=1),
+    ],
+    ids=["paper", "ant", "obsk"],
+)
+def test_processes_change_nothing(config, threads):
+    threads(1)
+    alone = play(config)
+    threads(3)
+    for one, many in zip(alone, play(config), strict=True):
+        np.testing.assert_array_equal(one, many)
+
+
+def test_agents_and_joints_are_each_others_inverse():
+    env = make_env(EnvConfig("mamujoco", "Ant", "2x4"), 1)
+    actions = np.random.default_rng(0).uniform(-1, 1, (5, 2, 4)).astype(np.float32)
+    np.testing.assert_array_equal(env.global_to_local(env.local_to_global(actions)), actions)
+    env.close()
+
+
+def test_a_process_that_is_gone_is_told(threads):
+    threads(2)
+    env = make_env(EnvConfig("mamujoco", "Hopper", "3x1"), 2)
+    env.reset(seed=0)
+    env._processes[0].process.kill()
+    with pytest.raises(MisodiceError, match="ended with status -9"):
+        env.reset(seed=0)
+    env.close()
+
+
+def test_no_process_outlives_its_parent():
+    code = (
+        "import torch; torch.set_num_threads(2)\n"
+        "from misodice.envs import EnvConfig, make_env\n"
+        "env = make_env(EnvConfig('mamujoco', 'Hopper', '3x1'), 2); env.reset(seed=0)\n"
+        "print(env._processes[0].process.pid, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert _runs(child)
+        parent.send_signal(signal.SIGKILL)
+    for _ in range(100):
+        if not _runs(child):
+            return
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the bodies' process lives on")
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process that is no zombie (in a container nobody may collect those)."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
