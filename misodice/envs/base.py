@@ -100,6 +100,8 @@ def _play(
     lengths = np.zeros(env.num_envs, int)
     while running.any():
         action = actor.act(observation)
+        if not env.discrete:
+            action = np.clip(action, -1.0, 1.0)  # what the environment does, and so what the episode tells
         observation, reward, terminated, truncated, info = env.step(action)
         observations.append(observation)
         actions.append(action)

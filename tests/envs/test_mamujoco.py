@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from misodice.envs import EnvConfig, make_env
+from misodice.envs.base import rollout
 from misodice.errors import MisodiceError
 from tests.test_cli import CONFIGS
 
@@ -62,6 +63,23 @@ def test_agents_and_joints_are_each_others_inverse():
     env = make_env(EnvConfig("mamujoco", "Ant", "2x4"), 1)
     actions = np.random.default_rng(0).uniform(-1, 1, (5, 2, 4)).astype(np.float32)
     np.testing.assert_array_equal(env.global_to_local(env.local_to_global(actions)), actions)
+    env.close()
+
+
+class Wild:
+    """Actions beyond what joints can do, as of a policy from data of a larger scale."""
+
+    def reset(self, n_envs: int, seed: int) -> None:
+        self.shape = (n_envs, 3, 1)
+
+    def act(self, observation: dict[str, np.ndarray]) -> np.ndarray:
+        return np.full(self.shape, 4.0, np.float32)
+
+
+def test_an_episode_tells_the_actions_that_were_carried_out():
+    env = make_env(EnvConfig("mamujoco", "Hopper", "3x1"), 2)
+    for episode in rollout(env, Wild(), 2, 0):
+        np.testing.assert_array_equal(episode.actions, 1.0)
     env.close()
 
 
