@@ -29,6 +29,7 @@ from lightning.pytorch.loggers import CSVLogger
 from rollouts import rollouts
 from startup import startup
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from misodice.callbacks.stopping import SaveWhenStopped
 from misodice.data.columns import write_column
@@ -127,6 +128,12 @@ class Bare:
             self.optimizer.step()
         return time.perf_counter() - started
 
+    def flops(self) -> float:
+        """Of the matrix products of one transition, forward and backward."""
+        with FlopCounterMode(display=False) as counter:
+            self.seconds(1)
+        return float(counter.get_total_flops()) / BATCH
+
     def _mixed(self, values: Tensor, state: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
             mixed: Tensor = self.stage.mixer(values, self.stage.standardise_state(state))
@@ -159,8 +166,10 @@ class Bare:
         return dice.weighted_bc_loss(log_prob, self.column[items])
 
 
-def train(name: str, precision: str, threads: int, rounds: int, steps: int) -> list[tuple[str, float, float, float]]:
-    """(stage, samples per second under Lightning, of the bare loop, peak MB) of one data set."""
+def train(
+    name: str, precision: str, threads: int, rounds: int, steps: int
+) -> list[tuple[str, float, float, float, float]]:
+    """(stage, samples per second under Lightning, of the bare loop, FLOP of a sample, peak MB) of one data set."""
     torch.set_num_threads(threads)
     warnings.filterwarnings("ignore")  # of Lightning, about what a run sets otherwise
     for quiet in ("lightning.pytorch", "lightning.fabric"):
@@ -196,7 +205,10 @@ def train(name: str, precision: str, threads: int, rounds: int, steps: int) -> l
                 speeds.append((trained * BATCH / timer.seconds, trained * BATCH / bare.seconds(trained)))
             # The first round warms up.
             ours, theirs = (statistics.median(column) for column in zip(*speeds[1:], strict=True))
-            results.append((stage.name, ours, theirs, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+            assert bare is not None
+            results.append(
+                (stage.name, ours, theirs, bare.flops(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            )
     return results
 
 
@@ -210,16 +222,21 @@ def matrix_product(threads: int) -> float:
 
 def training(options: argparse.Namespace) -> None:
     """The table of stages."""
-    print(f"\n256-wide matrix product: {matrix_product(options.threads):.0f} GFLOP/s, {options.threads} thread(s)\n")
-    print("| data | stage | ratio | samples/s | bare loop | peak memory, MB |\n|---|---|---|---|---|---|")
+    peak_rate = matrix_product(options.threads)
+    print(f"\n256-wide matrix product: {peak_rate:.0f} GFLOP/s, {options.threads} thread(s)\n")
+    print("| data | stage | ratio | samples/s | bare loop | GFLOP/s | peak memory, MB |\n|---|---|---|---|---|---|---|")
     for name in options.data:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
             arguments = (name, options.precision, options.threads, options.rounds, options.steps)
             results = alone.submit(train, *arguments).result()
-        for stage, ours, theirs, peak in results:
-            print(f"| {name} | {stage} | {ours / theirs:.2f} | {ours:,.0f} | {theirs:,.0f} | {peak:,.0f} |", flush=True)
-        together = [1 / sum(1 / speed for speed in column) for column in list(zip(*results, strict=True))[1:3]]
-        print(f"| {name} | all three | {together[0] / together[1]:.2f} | {together[0]:,.0f} | {together[1]:,.0f} | |")
+        for stage, ours, theirs, flops, peak in results:
+            speeds = f"{ours / theirs:.2f} | {ours:,.0f} | {theirs:,.0f} | {ours * flops / 1e9:.0f}"
+            print(f"| {name} | {stage} | {speeds} | {peak:,.0f} |", flush=True)
+        ours, theirs = (1 / sum(1 / speed for speed in column) for column in list(zip(*results, strict=True))[1:3])
+        flops = sum(row[3] for row in results)
+        print(
+            f"| {name} | all three | {ours / theirs:.2f} | {ours:,.0f} | {theirs:,.0f} | {ours * flops / 1e9:.0f} | |"
+        )
 
 
 def seeds(options: argparse.Namespace) -> None:

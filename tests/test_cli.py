@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from misodice.__main__ import main as command_line
@@ -258,3 +259,19 @@ def test_unknown_mujoco_names(tmp_path, capsys, options, words):
     assert main(["collect", "--output", str(tmp_path / "x.h5"), "--env.engine", "mamujoco", *options]) == 2
     message = capsys.readouterr().err
     assert all(word in message for word in words), message
+
+
+@pytest.mark.slow
+def test_compiled_networks_learn_the_same(smax_file, tmp_path):
+    fit(tmp_path / "plain", smax_file)
+    fit(tmp_path / "compiled", smax_file, "--trainer.callbacks", "misodice.callbacks.compiling.Compile")
+    plain, compiled = metrics(tmp_path / "plain"), metrics(tmp_path / "compiled")
+    assert len(plain) == len(compiled)
+    for name in ("discriminator/loss", "value/loss", "policy/loss"):
+        before, after = ([float(row[name]) for row in rows if row[name]] for rows in (plain, compiled))
+        assert after == pytest.approx(before, rel=1e-3)
+    keys = [
+        set(torch.load(tmp_path / run / "value" / "last.ckpt", weights_only=True)["state_dict"])
+        for run in ("plain", "compiled")
+    ]
+    assert keys[0] == keys[1]
