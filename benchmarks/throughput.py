@@ -110,7 +110,7 @@ class Bare:
         self.rows, self.last, self.initial = data.rows, data.last, data.first_rows
         self.column = torch.ones(len(self.rows))
         self.stage = stage
-        self.optimizer = torch.optim.Adam(stage.parameters(), lr=3e-4)
+        self.optimizer = torch.optim.Adam(stage.parameters(), lr=3e-4, fused=True)
         self.low = precision == "bf16-mixed"
 
     def seconds(self, steps: int) -> float:
@@ -264,7 +264,7 @@ def seeds(options: argparse.Namespace) -> None:
         advantage = dice.advantage(torch.ones(BATCH), nu, next_nu, torch.zeros(BATCH), 0.99)
         return dice.value_loss_exp(initial_nu, advantage, 0.05, 0.99)
 
-    optimizer = torch.optim.Adam(parameters.values(), lr=3e-4)
+    optimizer = torch.optim.Adam(parameters.values(), lr=3e-4, fused=True)
     batched = torch.vmap(loss)
 
     def together(steps: int) -> float:

@@ -114,19 +114,23 @@ def _play(
             won |= ended & info["won"]
         lost |= ended & info.get("lost", False)
         running &= ~ended
-    stacked = {name: np.stack([o[name] for o in observations], axis=1) for name in observation}
-    steps = [np.stack(values, axis=1) for values in (actions, rewards, terminals, truncations)]
+
+    def rows(values: list[np.ndarray], i: int, count: int) -> np.ndarray:
+        # Of this episode alone: stacked with the others it would be as long as the longest of them.
+        return np.stack([value[i] for value in values[:count]])
+
+    seen = {name: [each[name] for each in observations] for name in observation}
     return [
         None
         if lost[i]
         else Episode(
-            obs=stacked["obs"][i, : length + 1],
-            state=stacked["state"][i, : length + 1],
-            available_actions=stacked["available_actions"][i, : length + 1] if env.discrete else None,
-            actions=steps[0][i, :length],
-            rewards=steps[1][i, :length],
-            terminated=steps[2][i, :length],
-            truncated=steps[3][i, :length],
+            obs=rows(seen["obs"], i, length + 1),
+            state=rows(seen["state"], i, length + 1),
+            available_actions=rows(seen["available_actions"], i, length + 1) if env.discrete else None,
+            actions=rows(actions, i, length),
+            rewards=rows(rewards, i, length),
+            terminated=rows(terminals, i, length),
+            truncated=rows(truncations, i, length),
             won=bool(won[i]) if env.has_outcome else None,
             source=source,
         )

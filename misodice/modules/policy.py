@@ -111,9 +111,10 @@ class Policy(Stage):
         self.local = AgentMLP(spec.n_agents, spec.obs_dim, self.head.outputs, self.hidden)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = super().configure_optimizers()
         if self.lr_schedule == "constant":
-            return super().configure_optimizers()
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+            return optimizer
+        assert isinstance(optimizer, torch.optim.Optimizer)
         steps = self.trainer.estimated_stepping_batches
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / steps)) / 2)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -132,7 +132,8 @@ class Stage(LightningModule):
                 torch.cuda.set_rng_state(self._rng_state["cuda"], self.device)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return torch.optim.Adam(self.parameters(), lr=self.lr)
+        # Fused: a step in a quarter of the time, and no more of small kernels on a GPU.
+        return torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
 
     def log_train(self, batch_size: int, **metrics: Tensor) -> None:
         """Log means over the epoch as `{stage}/{what}`, at its end: `log` at every step costs a millisecond."""
