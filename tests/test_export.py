@@ -14,6 +14,7 @@ import torch
 
 from misodice import export as package
 from misodice.cli import main
+from misodice.envs.bodies import Bodies
 from misodice.envs.mamujoco import MamujocoEnv
 from misodice.errors import MisodiceError
 from misodice.export import export
@@ -165,8 +166,8 @@ def test_the_example_plays_as_misodice_does(checkpoints, hopper_onnx, monkeypatc
     played = subprocess.run(
         [sys.executable, "-c", code, str(script), str(hopper_onnx)], capture_output=True, text=True, check=True
     )
-    reset = MamujocoEnv._reset_body
-    monkeypatch.setattr(MamujocoEnv, "_reset_body", lambda env, i, seed: reset(env, i, 0))
+    reset = Bodies.reset
+    monkeypatch.setattr(Bodies, "reset", lambda bodies, seeds: reset(bodies, [0]))
     env = MamujocoEnv("Hopper", "3x1", "paper", None, 1)
     policy = policy_of(checkpoints["normal"])
     observation, _ = env.reset(seed=0)
