@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from misodice.modules.networks import start_at_zero
+
 
 class Mixer(nn.Module):
     """Base class of all mixers.
@@ -63,6 +65,8 @@ class LinearMixer(Mixer):
 class HyperMixer(Mixer):
     """Σ_i |w_i(s)| ν_i + b(s), with w and b of a hyper-network of the state (paper B.3.5): linear in ν.
 
+    b starts at 0.
+
     Args:
         hidden: width of the hyper-network's hidden layers.
     """
@@ -70,7 +74,7 @@ class HyperMixer(Mixer):
     def __init__(self, n_agents: int, state_dim: int, hidden: int = 64) -> None:
         super().__init__(n_agents, state_dim)
         self.weight = nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), nn.Linear(hidden, n_agents))
-        self.bias = nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.bias = nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), start_at_zero(nn.Linear(hidden, 1)))
 
     def forward(self, values: Tensor, state: Tensor) -> Tensor:
         mixed: Tensor = (self.weight(state).abs() * values).sum(dim=-1) + self.bias(state).squeeze(-1)
@@ -79,6 +83,8 @@ class HyperMixer(Mixer):
 
 class QMIXMixer(Mixer):
     """Two layers, monotone and not linear in ν (QMIX, Rashid et al. 2018): for comparison with Proposition 5.2.
+
+    The state's own part starts at 0.
 
     Args:
         hidden: width of the mixing layer and of the hyper-networks.
@@ -90,7 +96,7 @@ class QMIXMixer(Mixer):
         self.weight_1 = nn.Linear(state_dim, n_agents * hidden)
         self.bias_1 = nn.Linear(state_dim, hidden)
         self.weight_2 = nn.Linear(state_dim, hidden)
-        self.bias_2 = nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.bias_2 = nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), start_at_zero(nn.Linear(hidden, 1)))
 
     def forward(self, values: Tensor, state: Tensor) -> Tensor:
         first = self.weight_1(state).abs().view(-1, self.n_agents, self.hidden)

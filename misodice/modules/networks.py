@@ -29,6 +29,13 @@ class Standardise(nn.Module):
         return ((x - self.mean) / self.std).clamp(-10.0, 10.0)
 
 
+def start_at_zero(layer: nn.Linear) -> nn.Linear:
+    """The layer, whose output is 0 until it has learnt something."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class AgentMLP(nn.Module):
     """One perceptron shared by all agents, on [o_i, extra_i, one-hot id]: [B, n, O] (+ [B, n, X]) -> [B, n, out].
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from misodice.datamodules.batch import PairBatch, Spec, Transition
 from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
-from misodice.modules.networks import AgentMLP, encode_actions
+from misodice.modules.networks import AgentMLP, encode_actions, start_at_zero
 from misodice.modules.preference import Preference
 
 
@@ -62,6 +62,10 @@ class OMAPL(Preference):
         self.n_actions = spec.n_actions
         self.q = AgentMLP(spec.n_agents, spec.obs_dim + spec.n_actions, 1, self.hidden)
         self.v = AgentMLP(spec.n_agents, spec.obs_dim, 1, self.hidden)
+        # Rewards start at 0. Random ones are large in the sum of 1000: a pair's first loss was 40, a coin's is 0.69;
+        # where answers were flipped nothing better was found from there.
+        start_at_zero(self.q.output)
+        start_at_zero(self.v.output)
         self.mixer = self.mixer_class(spec.n_agents, spec.state_dim)
         self.target = torch.nn.ModuleList(copy.deepcopy([self.q, self.v, self.mixer])).requires_grad_(False)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from misodice.datamodules.batch import PairBatch, Spec, Transition
 from misodice.modules.mixers import HyperMixer, Mixer
-from misodice.modules.networks import AgentMLP, encode_actions
+from misodice.modules.networks import AgentMLP, encode_actions, start_at_zero
 from misodice.modules.preference import Preference
 
 
@@ -42,6 +42,7 @@ class RewardModel(Preference):
         self.build_metrics()
         self.n_actions = spec.n_actions
         self.local = AgentMLP(spec.n_agents, spec.obs_dim + spec.n_actions, 1, self.hidden)
+        start_at_zero(self.local.output)  # as O-MAPL's rewards do
         self.mixer = self.mixer_class(spec.n_agents, spec.state_dim)
 
     def reward(self, transition: Transition) -> Tensor:

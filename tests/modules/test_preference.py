@@ -26,9 +26,25 @@ def transitions(steps: int) -> Transition:
 
 
 def built(module):
+    """The module with weights as of some training: rewards begin at 0, where much of the below would hold of itself."""
     torch.manual_seed(1)
     module._build(SPEC)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
     return module
+
+
+@pytest.mark.parametrize("module", [OMAPL(), RewardModel()])
+def test_rewards_begin_at_zero_and_the_loss_at_that_of_a_coin(module):
+    torch.manual_seed(1)
+    module._build(SPEC)
+    step = transitions(8)
+    reward = module.reward(step)
+    assert not reward.any()
+    batch = PairBatch(step, torch.arange(8) // 4, torch.full((8,), 250.0), torch.ones(1))
+    _, cross_entropy = module.preference_loss(batch, reward)
+    assert cross_entropy.item() == pytest.approx(math.log(2.0))
 
 
 def test_margin_is_the_difference_of_sums():
@@ -120,6 +136,7 @@ def test_preference_loss_moves_q_and_extreme_v_moves_v():
 def test_slow_copies_follow_by_tau():
     module = built(OMAPL(tau=0.25))
     before = copy.deepcopy(module.target[0].state_dict())
+    module.q.load_state_dict(before)
     with torch.no_grad():
         for parameter in module.q.parameters():
             parameter.add_(1.0)
