@@ -13,6 +13,7 @@ import torch
 from misodice.envs import EnvConfig, make_env
 from misodice.envs.base import rollout
 from misodice.errors import MisodiceError
+from tests.envs.test_starcraft2 import gone
 from tests.test_cli import CONFIGS
 
 ROOT = CONFIGS.parent
@@ -105,20 +106,11 @@ def test_no_process_outlives_its_parent():
     ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        assert _runs(child)
+        assert not gone(child)
         parent.send_signal(signal.SIGKILL)
     for _ in range(100):
-        if not _runs(child):
+        if gone(child):
             return
         time.sleep(0.1)
     os.kill(child, signal.SIGKILL)
     pytest.fail("the bodies' process lives on")
-
-
-def _runs(pid: int) -> bool:
-    """Whether there is such a process that is no zombie (in a container nobody may collect those)."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
