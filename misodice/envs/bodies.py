@@ -66,8 +66,8 @@ class Bodies:
                 self.single[i], _ = env.single_agent_env.reset(seed=int(seed))
         return self.single.copy(), self.local.copy()
 
-    def step(self, whole: np.ndarray, actions: np.ndarray, running: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Step the bodies that are `running` [B], with the whole bodies' actions [B, Σ], the agents' [B, n, A].
+    def step(self, actions: np.ndarray, running: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Step the bodies that are `running` [B], by whole bodies' actions [B, Σ]; with `agent_obsk`, agents' [B, n, A].
 
         Returns:
             The observations as `reset` has them, reward float32 [B], terminated and truncated [B].
@@ -83,7 +83,7 @@ class Bodies:
                 agent = self.agents[0]
                 reward[i], terminated[i], truncated[i] = rewards[agent], terminations[agent], truncations[agent]
             else:
-                self.single[i], reward[i], terminated[i], truncated[i], _ = env.single_agent_env.step(whole[i])
+                self.single[i], reward[i], terminated[i], truncated[i], _ = env.single_agent_env.step(actions[i])
         return self.single.copy(), self.local.copy(), reward, terminated, truncated
 
     def render(self) -> tuple[np.ndarray]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 from importlib.metadata import version
 from typing import Any, Literal
 
 import mujoco
 import numpy as np
-import torch
 
 from misodice.data.episodes import Header
 from misodice.envs.base import Observation, TeamEnv
@@ -25,7 +25,7 @@ PARTITIONS = {"Hopper": "3x1", "Ant": "2x4", "HalfCheetah": "6x1"}
 
 
 class MamujocoEnv(TeamEnv):
-    """N bodies in as many processes as torch has threads (OMP_NUM_THREADS), this one among them.
+    """N bodies in OMP_NUM_THREADS processes, or as many as there are cores; this one among them.
 
     Args:
         task: MaMuJoCo scenario: Hopper, Ant, HalfCheetah, Walker2d…
@@ -48,7 +48,9 @@ class MamujocoEnv(TeamEnv):
         self.num_envs = num_envs
         self.layout = layout
         body = task, partition, None if layout == "paper" else agent_obsk
-        self._parts = np.array_split(np.arange(num_envs), min(num_envs, torch.get_num_threads()))
+        # What torch goes by; to ask it would make `misodice collect` wait for its import.
+        processes = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or os.cpu_count() or 1
+        self._parts = np.array_split(np.arange(num_envs), min(num_envs, int(processes)))
         try:
             self._bodies = Bodies(*body, len(self._parts[0]))
         except Exception as error:
@@ -105,9 +107,9 @@ class MamujocoEnv(TeamEnv):
 
     def step(self, actions: np.ndarray) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         actions = np.clip(actions, -1.0, 1.0)
-        self._single, self._local, reward, terminated, truncated = self._all(
-            "step", self.local_to_global(actions), actions, self._running
-        )
+        if not self._bodies.own_observations:
+            actions = self.local_to_global(actions)
+        self._single, self._local, reward, terminated, truncated = self._all("step", actions, self._running)
         self._running &= ~(terminated | truncated)
         return self._observe(), reward, terminated, truncated, {}
 

@@ -8,7 +8,6 @@ import time
 
 import numpy as np
 import pytest
-import torch
 
 from misodice.envs import EnvConfig, make_env
 from misodice.envs.base import rollout
@@ -20,11 +19,9 @@ ROOT = CONFIGS.parent
 
 
 @pytest.fixture
-def threads():
-    """Sets torch's threads, for as long as the test runs."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
+def processes(monkeypatch):
+    """Sets the number of processes that an environment made next has."""
+    return lambda number: monkeypatch.setenv("OMP_NUM_THREADS", str(number))
 
 
 def play(config: EnvConfig) -> list[np.ndarray]:
@@ -52,10 +49,10 @@ def play(config: EnvConfig) -> list[np.ndarray]:
     ],
     ids=["paper", "ant", "obsk"],
 )
-def test_processes_change_nothing(config, threads):
-    threads(1)
+def test_processes_change_nothing(config, processes):
+    processes(1)
     alone = play(config)
-    threads(3)
+    processes(3)
     for one, many in zip(alone, play(config), strict=True):
         np.testing.assert_array_equal(one, many)
 
@@ -84,8 +81,8 @@ def test_an_episode_tells_the_actions_that_were_carried_out():
     env.close()
 
 
-def test_a_process_that_is_gone_is_told(threads):
-    threads(2)
+def test_a_process_that_is_gone_is_told(processes):
+    processes(2)
     env = make_env(EnvConfig("mamujoco", "Hopper", "3x1"), 2)
     env.reset(seed=0)
     env._processes[0].process.kill()
@@ -96,7 +93,7 @@ def test_a_process_that_is_gone_is_told(threads):
 
 def test_no_process_outlives_its_parent():
     code = (
-        "import torch; torch.set_num_threads(2)\n"
+        "import os; os.environ['OMP_NUM_THREADS'] = '2'\n"
         "from misodice.envs import EnvConfig, make_env\n"
         "env = make_env(EnvConfig('mamujoco', 'Hopper', '3x1'), 2); env.reset(seed=0)\n"
         "print(env._processes[0].process.pid, flush=True); input()"
