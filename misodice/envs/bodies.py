@@ -67,7 +67,7 @@ class Bodies:
         return self.single.copy(), self.local.copy()
 
     def step(self, actions: np.ndarray, running: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Step the bodies that are `running` [B], by whole bodies' actions [B, Σ]; with `agent_obsk`, agents' [B, n, A].
+        """Step the bodies that are `running` [B], by whole bodies' actions [B, Σ], with `agent_obsk` agents' [B, n, A].
 
         Returns:
             The observations as `reset` has them, reward float32 [B], terminated and truncated [B].
