@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import io
 import re
 import sys
@@ -75,6 +76,50 @@ def make_game(task: str) -> HeuristicEnemySMAX:
     raise MisodiceError(f"env.task: unknown SMAX task {task!r}; nearest: {', '.join(near)}")
 
 
+class Compiled:
+    """`reset` and `step` of a batch of a task's games, jitted and vmapped.
+
+    Args:
+        game: of one task.
+    """
+
+    def __init__(self, game: HeuristicEnemySMAX) -> None:
+        self.game = game
+        self.reset = jax.jit(jax.vmap(self._reset_one))
+        self.step = jax.jit(jax.vmap(self._step_one))
+
+    def _reset_one(self, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+        obs, state = self.game.reset(key)
+        return state, self._observe(obs, state)
+
+    def _step_one(self, key: jax.Array, state: Any, ended: jax.Array, actions: jax.Array) -> tuple[Any, ...]:
+        key, step_key = jax.random.split(key)
+        joint = {agent: actions[i] for i, agent in enumerate(self.game.agents)}
+        # step_env, not step: step resets by itself and would lose the last observation.
+        obs, following, rewards, dones, _ = self.game.step_env(step_key, state, joint)
+        following = jax.tree.map(lambda old, new: jnp.where(ended, old, new), state, following)
+        reward = jnp.where(ended, 0.0, rewards[self.game.agents[0]])
+        game = following.state
+        alive = game.unit_alive
+        wiped_out = ~alive[: self.game.num_allies].any() | ~alive[self.game.num_allies :].any()
+        done = dones["__all__"] | ended
+        return key, following, done, self._observe(obs, following), reward, done & wiped_out, done & ~wiped_out
+
+    def _observe(self, obs: dict[str, jax.Array], state: Any) -> dict[str, jax.Array]:
+        available = self.game.get_avail_actions(state)
+        return {
+            "obs": jnp.stack([obs[agent] for agent in self.game.agents]),
+            "state": obs["world_state"].astype(jnp.float32),
+            "available_actions": jnp.stack([available[agent] for agent in self.game.agents]).astype(bool),
+        }
+
+
+@functools.cache
+def compiled(task: str) -> Compiled:
+    """Of all environments of `task` in this process: it takes seconds to trace them."""
+    return Compiled(make_game(task))
+
+
 class SmaxEnv(TeamEnv):
     """N games of one task, stepped together by one jitted, vmapped function.
 
@@ -88,7 +133,8 @@ class SmaxEnv(TeamEnv):
 
     def __init__(self, task: str, num_envs: int) -> None:
         self.num_envs = num_envs
-        self.game = game = make_game(task)
+        self.compiled = compiled(task)
+        self.game = game = self.compiled.game
         units = [f"ally_{i}" for i in range(game.num_allies)] + [f"enemy_{i}" for i in range(game.num_enemies)]
         own = ["health", "position_x", "position_y", "weapon_cooldown", *UNITS]
         seen = [
@@ -109,20 +155,18 @@ class SmaxEnv(TeamEnv):
             n_actions=5 + game.num_enemies,
             discrete=True,
         )
-        self._reset = jax.jit(jax.vmap(self._reset_one))
-        self._step = jax.jit(jax.vmap(self._step_one))
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         keys = jax.random.split(jax.random.key(0 if seed is None else seed), (2, self.num_envs))
         self._keys = keys[1]
-        self._state, observation = self._reset(keys[0])
+        self._state, observation = self.compiled.reset(keys[0])
         self._ended = jnp.zeros(self.num_envs, bool)
         return _to_numpy(observation), {}
 
     def step(self, actions: np.ndarray) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        self._keys, self._state, self._ended, observation, reward, terminated, truncated = self._step(
+        self._keys, self._state, self._ended, observation, reward, terminated, truncated = self.compiled.step(
             self._keys, self._state, self._ended, jnp.asarray(actions)
         )
         reward = np.asarray(reward)
@@ -145,31 +189,6 @@ class SmaxEnv(TeamEnv):
             )
             for i in range(self.num_envs)
         )
-
-    def _reset_one(self, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
-        obs, state = self.game.reset(key)
-        return state, self._observe(obs, state)
-
-    def _step_one(self, key: jax.Array, state: Any, ended: jax.Array, actions: jax.Array) -> tuple[Any, ...]:
-        key, step_key = jax.random.split(key)
-        joint = {agent: actions[i] for i, agent in enumerate(self.game.agents)}
-        # step_env, not step: step resets by itself and would lose the last observation.
-        obs, following, rewards, dones, _ = self.game.step_env(step_key, state, joint)
-        following = jax.tree.map(lambda old, new: jnp.where(ended, old, new), state, following)
-        reward = jnp.where(ended, 0.0, rewards[self.game.agents[0]])
-        game = following.state
-        alive = game.unit_alive
-        wiped_out = ~alive[: self.n_agents].any() | ~alive[self.n_agents :].any()
-        done = dones["__all__"] | ended
-        return key, following, done, self._observe(obs, following), reward, done & wiped_out, done & ~wiped_out
-
-    def _observe(self, obs: dict[str, jax.Array], state: Any) -> dict[str, jax.Array]:
-        available = self.game.get_avail_actions(state)
-        return {
-            "obs": jnp.stack([obs[agent] for agent in self.game.agents]),
-            "state": obs["world_state"].astype(jnp.float32),
-            "available_actions": jnp.stack([available[agent] for agent in self.game.agents]).astype(bool),
-        }
 
 
 def _to_numpy(observation: dict[str, jax.Array]) -> Observation:
