@@ -21,27 +21,29 @@ from misodice.modules import Discriminator
 from tests.test_cli import CONFIGS, SMALL, fit, metrics
 
 ROOT = Path(__file__).parent.parent
+HOPPER = "mamujoco_hopper"
+"""For what has nothing to do with the environment: SMAX would be compiled in each process."""
 
 
 def artefacts(run_dir: Path) -> set[str]:
     return {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
 
 
-def in_two(run_dir: Path, data: Path, *more: str) -> dict[str, Any]:
+def in_two(run_dir: Path, data: Path, *more: str, config: str = "smacv2_zerg") -> dict[str, Any]:
     """`misodice fit` in two gloo processes, as arguments of `subprocess`."""
     ddp = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     where = ["--data.path", str(data), "--run_dir", str(run_dir)]
-    config = ["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml")]
+    options = ["--config", str(CONFIGS / f"{config}.yaml"), *where, *SMALL, *ddp, *more]
     return {
-        "args": [sys.executable, "-m", "misodice", *config, *where, *SMALL, *ddp, *more],
+        "args": [sys.executable, "-m", "misodice", "fit", *options],
         "cwd": run_dir.parent,
         "env": {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         "text": True,
     }
 
 
-def fit_in_two(run_dir: Path, data: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(**in_two(run_dir, data, *more), capture_output=True, timeout=300, check=False)
+def fit_in_two(run_dir: Path, data: Path, *more: str, **config: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(**in_two(run_dir, data, *more, **config), capture_output=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +115,9 @@ def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(smax
 
 
 @pytest.mark.parametrize("how", ["raises", pytest.param("is killed", marks=pytest.mark.slow)])
-def test_a_process_that_dies_ends_the_other(smax_file, tmp_path, how):
+def test_a_process_that_dies_ends_the_other(hopper_file, tmp_path, how):
     die = {"class_path": "tests.dying.DieInSecond", "init_args": {"how": how}}
-    done = fit_in_two(tmp_path / "run", smax_file, "--trainer.callbacks", json.dumps([die]))
+    done = fit_in_two(tmp_path / "run", hopper_file, "--trainer.callbacks", json.dumps([die]), config=HOPPER)
     assert done.returncode != 0
     if how == "raises":
         assert "the second process broke" in done.stderr
@@ -134,12 +136,12 @@ def processes_of_group(group: int) -> list[int]:
     return found
 
 
-def test_ctrl_c_saves_first_and_leaves_no_process(smax_file, tmp_path):
+def test_ctrl_c_saves_first_and_leaves_no_process(hopper_file, tmp_path):
     stop = {"class_path": "tests.dying.SignalAt"}
     stop["init_args"] = {"stage": "value", "step": 4, "number": int(signal.SIGINT), "once": str(tmp_path / "once")}
     more = ["--trainer.callbacks", json.dumps([stop]), "--trainer.max_epochs", "3", "--ckpt_path", "last"]
     run = subprocess.Popen(
-        **in_two(tmp_path / "run", smax_file, *more), start_new_session=True, stdout=PIPE, stderr=PIPE
+        **in_two(tmp_path / "run", hopper_file, *more, config=HOPPER), start_new_session=True, stdout=PIPE, stderr=PIPE
     )
     _, error = run.communicate(timeout=300)
     assert run.returncode == 130, error
@@ -150,6 +152,6 @@ def test_ctrl_c_saves_first_and_leaves_no_process(smax_file, tmp_path):
         time.sleep(0.1)
     assert not left
     assert torch.load(tmp_path / "run" / "value" / "last.ckpt", weights_only=True)["global_step"] in (5, 6)
-    done = fit_in_two(tmp_path / "run", smax_file, *more)
+    done = fit_in_two(tmp_path / "run", hopper_file, *more, config=HOPPER)
     assert done.returncode == 0, done.stderr
     assert "value: going on from" in done.stdout

@@ -115,8 +115,13 @@ class Policy(Stage):
         if self.lr_schedule == "constant":
             return optimizer
         assert isinstance(optimizer, torch.optim.Optimizer)
-        steps = self.trainer.estimated_stepping_batches
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / steps)) / 2)
+
+        def share(step: int) -> float:
+            # Not asked for before the first step: that would set up the batches before a checkpoint is read, and a
+            # resumed epoch would begin anew.
+            return (1 + math.cos(math.pi * step / self.trainer.estimated_stepping_batches)) / 2 if step else 1.0
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def forward(self, obs: Tensor) -> Tensor:
