@@ -102,7 +102,7 @@ def test_documented_command(folder, monkeypatch, command):
     ("env", "agents", "obs", "state"),
     [
         (EnvConfig("smax", "5m_vs_6m"), 5, None, None),
-        (EnvConfig("smax", "6h_vs_8z"), 6, None, None),
+        pytest.param(EnvConfig("smax", "6h_vs_8z"), 6, None, None, marks=pytest.mark.slow),
         (EnvConfig("smax", "protoss_10_vs_11"), 10, None, None),
         (EnvConfig("mamujoco", "Walker2d", "2x3"), 2, None, None),
         (EnvConfig("mamujoco", "Ant", "4x2", layout=None, agent_obsk=1), 4, None, None),
