@@ -33,9 +33,9 @@ from misodice.shared import SharedStages
 
 # Trainer options that say how to show or where to write do not change what is learnt.
 SHOWN = ("logger", "enable_", "default_root_dir", "log_every", "profiler", "max_time")
-# Nor do how long a stage trains, or the callbacks, make a checkpoint unfit to go on from.
+# Nor do how long a stage trains (where it is of `any_length`), or the callbacks, make a checkpoint unfit to go on from.
 STAGE_LENGTH = ("epochs", "patience")
-TRAINER_LENGTH = ("callbacks", "max_epochs", "max_steps", "min_epochs", "min_steps")
+TRAINER_LENGTH = ("max_epochs", "max_steps", "min_epochs", "min_steps")
 
 
 class StageProgress(RichProgressBar):
@@ -115,7 +115,8 @@ class Pipeline:
     def _fingerprints(self, options: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
         """What makes each stage: its config, the columns it reads, D_E if it knows it, and the data.
 
-        The second of the two leaves out how long the stage itself trains; what it reads is the same column in both.
+        The second of the two leaves out how long the stage itself trains, if that may change; what it reads is the same
+        column in both.
         """
 
         def without(block: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -124,7 +125,6 @@ class Pipeline:
 
         data = options["data"]
         trainer = {key: value for key, value in options["trainer"].items() if not key.startswith(SHOWN)}
-        trainer_of_any_length = without(trainer, TRAINER_LENGTH)
         digest = self.data.digest, __version__
         marks: dict[str, str] = {}
         resume_marks: dict[str, str] = {}
@@ -139,8 +139,10 @@ class Pipeline:
                 inputs.append(data["batch_size"])
             own = options[stage.name]
             marks[stage.name] = fingerprint((digest, self.seed, trainer), stage.name, own, inputs)
-            own = without(own, STAGE_LENGTH)
-            resume_marks[stage.name] = fingerprint((digest, self.seed, trainer_of_any_length), stage.name, own, inputs)
+            going_on = without(trainer, ("callbacks",))
+            if stage.any_length:
+                own, going_on = without(own, STAGE_LENGTH), without(going_on, TRAINER_LENGTH)
+            resume_marks[stage.name] = fingerprint((digest, self.seed, going_on), stage.name, own, inputs)
             written |= dict.fromkeys(stage.writes, marks[stage.name])
         marks["labels"] = fingerprint(digest, data["ranking"], data["k"], written.get("reward"))
         return marks, resume_marks

@@ -120,6 +120,14 @@ def test_a_cosine_schedule_ends_at_zero(smax_file, tmp_path):
     assert kept["lr_schedulers"][0]["_last_lr"][0] == pytest.approx(0.0, abs=1e-12)
 
 
+def test_a_policy_whose_rate_has_fallen_trains_anew_for_more_epochs(hopper_file, tmp_path, capsys):
+    bc = ["--data.ranking", "oracle", "--policy.weight", "bc", "--ckpt_path", "last"]
+    fit(tmp_path / "run", hopper_file, *bc, config="mamujoco_hopper")
+    capsys.readouterr()
+    fit(tmp_path / "run", hopper_file, *bc, "--trainer.max_epochs", "3", config="mamujoco_hopper")
+    assert "policy/last.ckpt is of another config or input; training anew" in capsys.readouterr().out
+
+
 def test_columns_are_of_averaged_weights(smax_file, tmp_path):
     whole = ("--data.batch_size", "10000")  # an epoch is one step
     fit(tmp_path / "averaged", smax_file, *whole, "--trainer.callbacks", "tests.test_pipeline.FirstStep")

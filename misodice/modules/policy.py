@@ -110,6 +110,11 @@ class Policy(Stage):
         )
         self.local = AgentMLP(spec.n_agents, spec.obs_dim, self.head.outputs, self.hidden)
 
+    @property
+    def any_length(self) -> bool:
+        # The end of a falling rate is of one length: with more epochs it would leap up again.
+        return self.lr_schedule == "constant"
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = super().configure_optimizers()
         if self.lr_schedule == "constant":

@@ -60,6 +60,11 @@ class Stage(LightningModule):
         return False
 
     @property
+    def any_length(self) -> bool:
+        """Whether a checkpoint of so many epochs can go on to more: each step is the same, however many follow."""
+        return True
+
+    @property
     def needs_experts(self) -> bool:
         """Whether it must know D_E."""
         return False
