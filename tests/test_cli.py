@@ -28,9 +28,13 @@ SMALL = [
 ]
 
 
-def fit(run_dir: Path, data: Path, *more: str, config: str = "smacv2_zerg", status: int = 0) -> None:
+def fit_command(run_dir: Path | str, data: Path, *more: str, config: str = "smacv2_zerg") -> list[str]:
     where = ["--data.path", str(data), "--run_dir", str(run_dir)]
-    assert main(["fit", "--config", str(CONFIGS / f"{config}.yaml"), *where, *SMALL, *more]) == status
+    return ["fit", "--config", str(CONFIGS / f"{config}.yaml"), *where, *SMALL, *more]
+
+
+def fit(run_dir: Path, data: Path, *more: str, config: str = "smacv2_zerg", status: int = 0) -> None:
+    assert main(fit_command(run_dir, data, *more, config=config)) == status
 
 
 def metrics(run_dir: Path) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ import torch
 from misodice.data.episodes import Episodes, rows_of_transitions
 from misodice.datamodules.batch import Step
 from misodice.modules import Discriminator
-from tests.test_cli import CONFIGS, SMALL, fit, metrics
+from tests.test_cli import fit, fit_command, metrics
 
 ROOT = Path(__file__).parent.parent
 HOPPER = "mamujoco_hopper"
@@ -32,10 +32,8 @@ def artefacts(run_dir: Path) -> set[str]:
 def in_two(run_dir: Path, data: Path, *more: str, config: str = "smacv2_zerg") -> dict[str, Any]:
     """`misodice fit` in two gloo processes, as arguments of `subprocess`."""
     ddp = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    where = ["--data.path", str(data), "--run_dir", str(run_dir)]
-    options = ["--config", str(CONFIGS / f"{config}.yaml"), *where, *SMALL, *ddp, *more]
     return {
-        "args": [sys.executable, "-m", "misodice", "fit", *options],
+        "args": [sys.executable, "-m", "misodice", *fit_command(run_dir, data, *ddp, *more, config=config)],
         "cwd": run_dir.parent,
         "env": {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         "text": True,

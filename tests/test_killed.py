@@ -15,8 +15,8 @@ from misodice.data.collect import Source, collect
 from misodice.data.episodes import Episodes
 from misodice.envs import EnvConfig
 from tests.dying import Processes, kill_until_done
-from tests.test_cli import CONFIGS, SMALL, metrics
 from tests.test_cli import fit as fit_task
+from tests.test_cli import fit_command, metrics
 
 # Hopper, not SMAX: a process that is killed early would spend itself on compiling.
 fit = partial(fit_task, config="mamujoco_hopper")
@@ -29,17 +29,8 @@ def processes() -> Processes:
 
 
 def arguments(data: Path, *more: str) -> list[str]:
-    where = ["--data.path", str(data), "--run_dir", "run", "--ckpt_path", "last"]
-    return [
-        "fit",
-        "--config",
-        str(CONFIGS / "mamujoco_hopper.yaml"),
-        *where,
-        *SMALL,
-        "--trainer.max_epochs",
-        "3",
-        *more,
-    ]
+    length = ["--ckpt_path", "last", "--trainer.max_epochs", "3"]
+    return fit_command("run", data, *length, *more, config="mamujoco_hopper")
 
 
 def assert_equal(one: Path, other: Path) -> None:
