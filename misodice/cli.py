@@ -290,13 +290,20 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """What a disk that is full or read-only says, whoever writes."""
 
 
+def with_flags(arguments: Sequence[str]) -> list[str]:
+    """`--dry_run` alone is `--dry_run true`: jsonargparse takes a bool for an option with a value."""
+    following = [*arguments[1:], "--"]
+    bare = [word == "--dry_run" and after.startswith("-") for word, after in zip(arguments, following, strict=True)]
+    return ["--dry_run=true" if alone else word for word, alone in zip(arguments, bare, strict=True)]
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; a user's mistake ends in one message and exit status 2."""
-    arguments = list(sys.argv[1:] if args is None else args)
+    arguments = with_flags(sys.argv[1:] if args is None else args)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # so that a class path finds a user's module beside which the command was given
-    # LightningCLI warns where both are given; in tests sys.argv is pytest's.
-    sys.argv = sys.argv[:1] if args is not None else sys.argv
+    # LightningCLI warns where both are given, in tests sys.argv is pytest's, and DDP's other processes start from it.
+    sys.argv = [*sys.argv[:1], *(arguments if args is None else [])]
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in QUIET:

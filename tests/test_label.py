@@ -79,7 +79,7 @@ def test_other_labels_train_again_and_other_stages_only_as_needed(smax_file, tmp
     assert "preference: up to date" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("fast", [["--show", "2"], ["--dry_run", "true"]])
+@pytest.mark.parametrize("fast", [["--show", "2"], ["--dry_run"], ["--dry_run", "true"]])
 def test_looking_leaves_nothing(smax_file, tmp_path, capsys, fast):
     label(tmp_path / "run", smax_file, *fast)
     printed = capsys.readouterr().out

@@ -32,7 +32,7 @@ GRIDS = sorted((CONFIGS / "benchmark").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_every_shipped_grid_is_listed(here, path, capsys):
-    assert main(["benchmark", "--grid", f"configs/benchmark/{path.name}", "--dry_run", "true"]) == 0
+    assert main(["benchmark", "--grid", f"configs/benchmark/{path.name}", "--dry_run"]) == 0
     grid = yaml.safe_load(path.read_text())
     assert grid["name"] == path.stem
     sizes = [len(grid[field]) for field in ("tasks", "methods", "seeds")]
