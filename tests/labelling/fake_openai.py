@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import re
+import select
 import socket
 import struct
 import threading
@@ -46,6 +47,8 @@ class FakeOpenAI:
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
     posted_batches: int = 0
+    silence: float = 5.0
+    """Seconds at most before it breaks off what it never answers."""
 
     def served(self) -> Counter[str]:
         """How often each prompt got a whole, proper answer."""
@@ -154,12 +157,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "drip":
             # No single gap is long, the whole answer is.
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n")
-            for _ in range(15):
+            for _ in range(round(10 * fake.silence)):
                 self.wfile.write(b" ")
                 time.sleep(0.1)
             self.close_connection = True
         elif fault == "timeout":
-            time.sleep(1.0)
+            # Silent until the client has had enough.
+            select.select([self.connection], [], [], fake.silence)
             self.close_connection = True
         elif fault == "slow":
             time.sleep(0.1)

