@@ -5,7 +5,9 @@ from pathlib import Path
 
 # Two workers on two cores: a second thread of each would be in the other's way, and the networks are small.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# SMAX is compiled anew for each environment; the cache keeps what an earlier test or run compiled.
+# SMAX is compiled anew for each environment: quickly rather than well, for a test's few steps take less
+# time than the compiler. The cache keeps what an earlier test or run compiled.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 

@@ -23,7 +23,7 @@ def built(stage: Stage, problem: Problem) -> Any:
     return stage.double()
 
 
-def minimise(stage: Stage, batch: Any, iterations: int = 500) -> float:
+def minimise(stage: Stage, batch: Any, iterations: int = 150) -> float:
     """The least training loss of `stage` on one batch."""
     # L-BFGS ends at the next flat place; a mixer with |w(s)| in it has some on the way.
     rough = torch.optim.Adam(stage.parameters(), lr=3e-3)
