@@ -24,8 +24,17 @@ TASKS = (
 PARTITIONS = {"Hopper": "3x1", "Ant": "2x4", "HalfCheetah": "6x1"}
 
 
+def _cores() -> int:
+    """What torch goes by; to ask it would make `misodice collect` wait for its import."""
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if threads.isdecimal() and int(threads) > 0:  # OpenMP passes over anything else, too
+        return int(threads)
+    # A cluster's job may have a few of its node's cores; macOS does not tell.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class MamujocoEnv(TeamEnv):
-    """N bodies in OMP_NUM_THREADS processes, or as many as there are cores; this one among them.
+    """N bodies in OMP_NUM_THREADS processes, or as many as this process may use cores; this one among them.
 
     Args:
         task: MaMuJoCo scenario: Hopper, Ant, HalfCheetah, Walker2d…
@@ -48,9 +57,7 @@ class MamujocoEnv(TeamEnv):
         self.num_envs = num_envs
         self.layout = layout
         body = task, partition, None if layout == "paper" else agent_obsk
-        # What torch goes by; to ask it would make `misodice collect` wait for its import.
-        processes = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or os.cpu_count() or 1
-        self._parts = np.array_split(np.arange(num_envs), min(num_envs, int(processes)))
+        self._parts = np.array_split(np.arange(num_envs), min(num_envs, _cores()))
         try:
             self._bodies = Bodies(*body, len(self._parts[0]))
         except Exception as error:

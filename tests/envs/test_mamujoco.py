@@ -11,6 +11,7 @@ import pytest
 
 from misodice.envs import EnvConfig, make_env
 from misodice.envs.base import rollout
+from misodice.envs.mamujoco import _cores
 from misodice.errors import MisodiceError
 from tests.envs.test_starcraft2 import gone
 from tests.test_cli import CONFIGS
@@ -55,6 +56,14 @@ def test_processes_change_nothing(config, processes):
     processes(3)
     for one, many in zip(alone, play(config), strict=True):
         np.testing.assert_array_equal(one, many)
+
+
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("2,4", 2), ("0", None), ("many", None), ("", None)])
+def test_bodies_are_shared_out_among_as_many_processes_as_threads_are_wanted(processes, given, expected):
+    processes(given)
+    env = make_env(EnvConfig("mamujoco", "Hopper", "3x1"), 4)
+    assert 1 + len(env._processes) == (expected or min(4, _cores()))
+    env.close()
 
 
 def test_agents_and_joints_are_each_others_inverse():
