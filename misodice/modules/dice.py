@@ -80,6 +80,15 @@ def normalise_weights(log_weight: Tensor, max_weight: float) -> Tensor:
     return weight / weight.mean(dim=0)
 
 
+def drop_small_weights(weight: Tensor, least: float) -> Tensor:
+    """Weights below `least` as 0, the others scaled to mean 1 again. Shapes: [T] or [T, n] -> the same.
+
+    Not in the paper. What poor episodes do unlike D_E has little weight, but there is much of it.
+    """
+    kept = weight.where(weight >= least, 0.0)
+    return kept / kept.mean(dim=0)
+
+
 def bc_weights(expert: Tensor, beta: float) -> Tensor:
     """Weights of mean 1 of the baseline BC: β·1[D_E]/|D_E| + (1 − β)/|D_U|, times |D_U|. Shapes: bool [T] -> [T]."""
     share = expert.float().mean()

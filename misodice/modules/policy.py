@@ -32,6 +32,8 @@ class Policy(Stage):
     Args:
         weight: column that weighs the transitions: the value stage's "weight", O-MAPL's own "local_weight", or "bc",
             which is β·1[D_E]/|D_E| + (1 − β)/|D_U| and needs no other stage.
+        min_weight: transitions of less weight (their mean is 1) are left out; 0 is the paper's policy, which keeps all.
+            Where w < 1, the policy sought visits less often than D_U does.
         beta: β of "bc": 0 clones all of D_U, 1 clones D_E alone.
         distribution: of continuous actions: "normal" (paper B.4) or "tanh_normal". Discrete actions are categorical.
         min_std: least standard deviation of a continuous action. A deviation of its own for each state weighs an easy
@@ -48,6 +50,7 @@ class Policy(Stage):
     def __init__(
         self,
         weight: Literal["weight", "local_weight", "bc"] = "weight",
+        min_weight: float = 0.0,
         beta: float = 0.0,
         distribution: Literal["normal", "tanh_normal"] = "normal",
         min_std: float = 0.0067,
@@ -61,7 +64,7 @@ class Policy(Stage):
             raise MisodiceError(f"policy.min_std is {min_std}, expected more than 0")
         self.save_hyperparameters()
         self.lr_schedule = lr_schedule
-        self.weight, self.beta = weight, beta
+        self.weight, self.min_weight, self.beta = weight, min_weight, beta
         self.distribution, self.min_std = distribution, min_std
         self.hidden = tuple(hidden)
 
@@ -96,11 +99,21 @@ class Policy(Stage):
         return self.weight == "bc" and self.beta > 0
 
     def train_batches(self, data: Transitions) -> Batches[PolicyBatch]:
+        weight = self._weights(data)
+        if not (weight >= self.min_weight).any(dim=0).all():
+            raise MisodiceError(
+                f"policy.min_weight is {self.min_weight}, which leaves out every transition: the greatest weight is "
+                f"{weight.max():.3g}; expected less than that, 0 to keep all"
+            )
+        return data.policy_batches(dice.drop_small_weights(weight, self.min_weight))
+
+    def _weights(self, data: Transitions) -> Tensor:
+        """Of every transition of D_U, mean 1, [T] or [T, n]."""
         if self.needs_experts:
-            return data.policy_batches(dice.bc_weights(data.transition_expert, self.beta))
+            return dice.bc_weights(data.transition_expert, self.beta)
         if self.weight == "bc":
-            return data.policy_batches(torch.ones(data.episodes.n_transitions, device=data.device))
-        return data.policy_batches(data.columns[self.weight])
+            return torch.ones(data.episodes.n_transitions, device=data.device)
+        return data.columns[self.weight]
 
     def build(self, spec: Spec) -> None:
         self.head = (

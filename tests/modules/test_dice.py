@@ -44,3 +44,10 @@ def test_objectives_agree_after_the_best_shift():
     shifts = torch.linspace(-200, 200, 40001, dtype=torch.float64)
     losses = [dice.value_loss_exp(initial + c, advantage - (1 - gamma) * c, alpha, gamma).item() for c in shifts[::20]]
     assert math.isclose(min(losses), dice.value_loss_logsumexp(initial, advantage, alpha, gamma).item(), abs_tol=1e-3)
+
+
+def test_small_weights_are_dropped_and_each_agent_s_mean_stays_one():
+    weight = torch.tensor([[0.5, 0.0], [0.25, 2.0], [3.0, 1.0], [0.25, 1.0]])
+    expected = torch.tensor([[0.0, 0.0], [0.0, 2.0], [4.0, 1.0], [0.0, 1.0]])
+    assert torch.equal(dice.drop_small_weights(weight, 1.0), expected)
+    assert torch.equal(dice.drop_small_weights(weight, 0.0), weight)
