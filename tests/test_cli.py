@@ -122,21 +122,12 @@ def test_method_overlays_train_only_what_they_need(smax_file, tmp_path, method, 
     assert len(summary["stages"]) == stages
 
 
-def test_a_policy_without_any_transition_is_refused(hopper_file, tmp_path, capsys):
-    bc = ["--config", str(CONFIGS / "methods" / "bc_05.yaml"), "--data.ranking", "oracle"]
-    fit(tmp_path, hopper_file, *bc, "--policy.min_weight", "9", config="mamujoco_hopper", status=2)
-    message = capsys.readouterr().err
-    assert "policy.min_weight is 9.0" in message
-    # 5 of the 20 episodes are D_E, and some of them are longer than others.
-    assert re.search(r"greatest weight is [1-8]\.\d", message)
-    assert not (tmp_path / "policy" / "stage.json").exists()
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--data.k", "33"], ["data.k is 33", "1 to 32"]),
         (["--value.objective", "logsumexp"], ["unbounded below"]),
+        (["--policy.top_p", "0"], ["policy.top_p is 0.0", "at most 1"]),
         (["--env.engine", "starcraft2"], ["smax", "starcraft2"]),
         (["--env.task", "zerg_5_vs_6"], ["'task'", "zerg_5_vs_5", "zerg_5_vs_6"]),
         (["--env.engine", "mamujoco"], ["engine 'smax'"]),

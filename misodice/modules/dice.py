@@ -80,11 +80,15 @@ def normalise_weights(log_weight: Tensor, max_weight: float) -> Tensor:
     return weight / weight.mean(dim=0)
 
 
-def drop_small_weights(weight: Tensor, least: float) -> Tensor:
-    """Weights below `least` as 0, the others scaled to mean 1 again. Shapes: [T] or [T, n] -> the same.
+def top_p_weights(weight: Tensor, top_p: float) -> Tensor:
+    """The greatest weights, which carry `top_p` of all, scaled to mean 1 again; the others are 0.
 
-    Not in the paper. What poor episodes do unlike D_E has little weight, but there is much of it.
+    Not in the paper. What poor episodes do a little like D_E has little weight, but there is much of it. Equal weights
+    are kept or left out together. Shapes: [T] or [T, n] -> the same; each column alone.
     """
+    ordered = weight.double().sort(dim=0, descending=True).values
+    greater = ordered.cumsum(dim=0) - ordered
+    least = ordered.where(greater < top_p * ordered.sum(dim=0), math.inf).amin(dim=0)
     kept = weight.where(weight >= least, 0.0)
     return kept / kept.mean(dim=0)
 

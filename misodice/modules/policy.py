@@ -32,8 +32,7 @@ class Policy(Stage):
     Args:
         weight: column that weighs the transitions: the value stage's "weight", O-MAPL's own "local_weight", or "bc",
             which is β·1[D_E]/|D_E| + (1 − β)/|D_U| and needs no other stage.
-        min_weight: transitions of less weight (their mean is 1) are left out; 0 is the paper's policy, which keeps all.
-            Where w < 1, the policy sought visits less often than D_U does.
+        top_p: share of all weight that is kept, that of the greatest weights; 1 is the paper's policy, which keeps all.
         beta: β of "bc": 0 clones all of D_U, 1 clones D_E alone.
         distribution: of continuous actions: "normal" (paper B.4) or "tanh_normal". Discrete actions are categorical.
         min_std: least standard deviation of a continuous action. A deviation of its own for each state weighs an easy
@@ -50,7 +49,7 @@ class Policy(Stage):
     def __init__(
         self,
         weight: Literal["weight", "local_weight", "bc"] = "weight",
-        min_weight: float = 0.0,
+        top_p: float = 1.0,
         beta: float = 0.0,
         distribution: Literal["normal", "tanh_normal"] = "normal",
         min_std: float = 0.0067,
@@ -62,9 +61,11 @@ class Policy(Stage):
         super().__init__(lr, epochs)
         if min_std <= 0:
             raise MisodiceError(f"policy.min_std is {min_std}, expected more than 0")
+        if not 0 < top_p <= 1:
+            raise MisodiceError(f"policy.top_p is {top_p}, expected more than 0 and at most 1, which keeps all weights")
         self.save_hyperparameters()
         self.lr_schedule = lr_schedule
-        self.weight, self.min_weight, self.beta = weight, min_weight, beta
+        self.weight, self.top_p, self.beta = weight, top_p, beta
         self.distribution, self.min_std = distribution, min_std
         self.hidden = tuple(hidden)
 
@@ -100,12 +101,7 @@ class Policy(Stage):
 
     def train_batches(self, data: Transitions) -> Batches[PolicyBatch]:
         weight = self._weights(data)
-        if not (weight >= self.min_weight).any(dim=0).all():
-            raise MisodiceError(
-                f"policy.min_weight is {self.min_weight}, which leaves out every transition: the greatest weight is "
-                f"{weight.max():.3g}; expected less than that, 0 to keep all"
-            )
-        return data.policy_batches(dice.drop_small_weights(weight, self.min_weight))
+        return data.policy_batches(weight if self.top_p == 1 else dice.top_p_weights(weight, self.top_p))
 
     def _weights(self, data: Transitions) -> Tensor:
         """Of every transition of D_U, mean 1, [T] or [T, n]."""

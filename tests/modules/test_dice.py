@@ -3,6 +3,8 @@
 import math
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from misodice.modules import dice
 
@@ -46,8 +48,29 @@ def test_objectives_agree_after_the_best_shift():
     assert math.isclose(min(losses), dice.value_loss_logsumexp(initial, advantage, alpha, gamma).item(), abs_tol=1e-3)
 
 
-def test_small_weights_are_dropped_and_each_agent_s_mean_stays_one():
-    weight = torch.tensor([[0.5, 0.0], [0.25, 2.0], [3.0, 1.0], [0.25, 1.0]])
-    expected = torch.tensor([[0.0, 0.0], [0.0, 2.0], [4.0, 1.0], [0.0, 1.0]])
-    assert torch.equal(dice.drop_small_weights(weight, 1.0), expected)
-    assert torch.equal(dice.drop_small_weights(weight, 0.0), weight)
+def test_the_greatest_weights_are_kept_and_each_agent_s_mean_stays_one():
+    weight = torch.tensor([[0.5, 1.0], [0.25, 2.0], [3.0, 0.5], [0.25, 0.5]])
+    expected = torch.tensor([[0.0, 4 / 3], [0.0, 8 / 3], [4.0, 0.0], [0.0, 0.0]])
+    assert torch.allclose(dice.top_p_weights(weight, 0.75), expected)
+    assert torch.allclose(dice.top_p_weights(weight, 0.8)[:, 0], torch.tensor([4 / 7, 0.0, 24 / 7, 0.0]))
+
+
+@given(
+    weight=st.lists(st.floats(0, 100, width=32), min_size=1, max_size=50).filter(any),
+    top_p=st.floats(0.01, 1.0),
+)
+def test_what_is_kept_carries_its_share_and_nothing_greater_is_left_out(weight, top_p):
+    weight = torch.tensor(weight, dtype=torch.float64)
+    kept = dice.top_p_weights(weight, top_p) > 0
+    assert weight[kept].sum() >= top_p * weight.sum() * (1 - 1e-12)
+    assert not kept.all() or weight.min() > 0
+    assert kept.all() or weight[~kept].max() < weight[kept].min()
+    # Without the least of them it would be less.
+    assert weight[kept & (weight > weight[kept].min())].sum() < top_p * weight.sum()
+
+
+def test_equal_weights_are_kept_together():
+    expert = torch.arange(100) < 13
+    for beta in (0.0, 1.0):
+        weight = dice.bc_weights(expert, beta)
+        assert torch.allclose(dice.top_p_weights(weight, 0.5), weight)
