@@ -55,6 +55,7 @@ def test_everything_the_tests_need_is_well(capsys):
         assert bool(check["remedy"]) == (check["status"] != "ok")
 
 
+@pytest.mark.slow
 def test_without_an_engine_the_main_job_cannot_run_and_the_table_says_why(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "PROBES", [one for one in PROBES if one.probe in MAIN_JOB])
     monkeypatch.setitem(sys.modules, "jaxmarl", None)

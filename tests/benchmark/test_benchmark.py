@@ -119,14 +119,8 @@ def ended(processes: list[int], seconds: float = 60) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        signal.SIGINT,
-        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_grid_leaves_no_process_and_goes_on(hopper_file, tmp_path, how, capsys):
     once = tmp_path / "once"
     write_grid(tmp_path / "grid.yaml", hopper_file, variants={"hang": misfortune("hang", once)})

@@ -129,7 +129,10 @@ def batch(name: str, count: int, folder: Path, channel) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["omapl", "omapl gzip", "comadice", "comadice compressed", "omiga", "omiga_smac", "omiga_smac legacy"],
+    [
+        *("omapl", "comadice", "omiga", "omiga_smac", "omiga_smac legacy"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("omapl gzip", "comadice compressed")),
+    ],
 )
 def test_damaged_bytes(name, tmp_path, monkeypatch):
     # The environment is beside the point here, and making it would take most of the time.

@@ -49,7 +49,7 @@ def content(path: Path) -> set[str]:
     return set(path.read_text().splitlines())
 
 
-@pytest.mark.parametrize("fault", [None, mixture])
+@pytest.mark.parametrize("fault", [mixture, pytest.param(None, marks=pytest.mark.slow)])
 def test_killed_runs_give_the_same_file_and_pay_once(tmp_path, fault):
     episodes = write_battles(tmp_path / "battles.h5", 30)
     pairs = sample_pairs(30, 40, 0)
