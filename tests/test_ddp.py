@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -18,30 +19,32 @@ import torch
 from misodice.data.episodes import Episodes, rows_of_transitions
 from misodice.datamodules.batch import Step
 from misodice.modules import Discriminator
-from tests.test_cli import fit, fit_command, metrics
+from tests.test_cli import fit as fit_task
+from tests.test_cli import fit_command, metrics
 
 ROOT = Path(__file__).parent.parent
+# Not SMAX, which would be compiled in each process.
 HOPPER = "mamujoco_hopper"
-"""For what has nothing to do with the environment: SMAX would be compiled in each process."""
+fit = partial(fit_task, config=HOPPER)
 
 
 def artefacts(run_dir: Path) -> set[str]:
     return {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
 
 
-def in_two(run_dir: Path, data: Path, *more: str, config: str = "smacv2_zerg") -> dict[str, Any]:
+def in_two(run_dir: Path, data: Path, *more: str) -> dict[str, Any]:
     """`misodice fit` in two gloo processes, as arguments of `subprocess`."""
     ddp = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     return {
-        "args": [sys.executable, "-m", "misodice", *fit_command(run_dir, data, *ddp, *more, config=config)],
+        "args": [sys.executable, "-m", "misodice", *fit_command(run_dir, data, *ddp, *more, config=HOPPER)],
         "cwd": run_dir.parent,
         "env": {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         "text": True,
     }
 
 
-def fit_in_two(run_dir: Path, data: Path, *more: str, **config: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(**in_two(run_dir, data, *more, **config), capture_output=True, timeout=300, check=False)
+def fit_in_two(run_dir: Path, data: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(**in_two(run_dir, data, *more), capture_output=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +52,8 @@ def runs(hopper_file, tmp_path_factory) -> tuple[Path, Path, str]:
     """A run of one process, a run of two, and what the two printed."""
     folder = tmp_path_factory.mktemp("runs")
     one, two = folder / "one", folder / "two"
-    fit(one, hopper_file, config=HOPPER)
-    done = fit_in_two(two, hopper_file, config=HOPPER)
+    fit(one, hopper_file)
+    done = fit_in_two(two, hopper_file)
     assert done.returncode == 0, done.stderr
     return one, two, done.stdout
 
@@ -99,8 +102,8 @@ def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(hopp
     same = ["--trainer.limit_train_batches", "4", "--preference.max_steps", "5", "--data.ranking", "preference"]
     whole = ["--data.batch_size", "64", "--preference.pairs", "8"]
     half = ["--data.batch_size", "32", "--preference.pairs", "4"]
-    fit(tmp_path / "one", hopper_file, *same, *whole, config=HOPPER)
-    done = fit_in_two(tmp_path / "two", hopper_file, *same, *half, config=HOPPER)
+    fit(tmp_path / "one", hopper_file, *same, *whole)
+    done = fit_in_two(tmp_path / "two", hopper_file, *same, *half)
     assert done.returncode == 0, done.stderr
     with h5py.File(tmp_path / "one" / "labels.h5") as a, h5py.File(tmp_path / "two" / "labels.h5") as b:
         assert (a["expert"][:] == b["expert"][:]).all()
@@ -117,7 +120,7 @@ def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(hopp
 @pytest.mark.parametrize("how", ["raises", pytest.param("is killed", marks=pytest.mark.slow)])
 def test_a_process_that_dies_ends_the_other(hopper_file, tmp_path, how):
     die = {"class_path": "tests.dying.DieInSecond", "init_args": {"how": how}}
-    done = fit_in_two(tmp_path / "run", hopper_file, "--trainer.callbacks", json.dumps([die]), config=HOPPER)
+    done = fit_in_two(tmp_path / "run", hopper_file, "--trainer.callbacks", json.dumps([die]))
     assert done.returncode != 0
     if how == "raises":
         assert "the second process broke" in done.stderr
@@ -141,7 +144,7 @@ def test_ctrl_c_saves_first_and_leaves_no_process(hopper_file, tmp_path):
     stop["init_args"] = {"stage": "value", "step": 4, "number": int(signal.SIGINT), "once": str(tmp_path / "once")}
     more = ["--trainer.callbacks", json.dumps([stop]), "--trainer.max_epochs", "3", "--ckpt_path", "last"]
     run = subprocess.Popen(
-        **in_two(tmp_path / "run", hopper_file, *more, config=HOPPER), start_new_session=True, stdout=PIPE, stderr=PIPE
+        **in_two(tmp_path / "run", hopper_file, *more), start_new_session=True, stdout=PIPE, stderr=PIPE
     )
     _, error = run.communicate(timeout=300)
     assert run.returncode == 130, error
@@ -152,6 +155,6 @@ def test_ctrl_c_saves_first_and_leaves_no_process(hopper_file, tmp_path):
         time.sleep(0.1)
     assert not left
     assert torch.load(tmp_path / "run" / "value" / "last.ckpt", weights_only=True)["global_step"] in (5, 6)
-    done = fit_in_two(tmp_path / "run", hopper_file, *more, config=HOPPER)
+    done = fit_in_two(tmp_path / "run", hopper_file, *more)
     assert done.returncode == 0, done.stderr
     assert "value: going on from" in done.stdout
