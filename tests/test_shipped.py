@@ -65,7 +65,7 @@ def test_paper_overlay_is_table_3(overlay, capsys):
         assert (config["discriminator"]["lr"], config["value"]["lr"], config["policy"]["lr"]) == (3e-4, 3e-4, actor)
         assert (config["value"]["alpha"], config["value"]["gamma"]) == (0.05, 0.99)
         assert (config["data"]["batch_size"], config["rollout"]["episodes"]) == (512, 32)
-        assert (config["policy"]["lr_schedule"], config["policy"]["top_p"]) == ("constant", 1.0)
+        assert [config["policy"][key] for key in ("lr_schedule", "by_episode", "top_p")] == ["constant", False, 1.0]
         assert [config[stage]["epochs"] for stage in ("discriminator", "value", "policy")] == [100] * 3
 
 

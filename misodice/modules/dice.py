@@ -80,6 +80,21 @@ def normalise_weights(log_weight: Tensor, max_weight: float) -> Tensor:
     return weight / weight.mean(dim=0)
 
 
+def weigh_by_episode(weight: Tensor, length: Tensor) -> Tensor:
+    """Each weight times the geometric mean of its episode's weights, scaled to mean 1 again.
+
+    Not in the paper. One team made all of an episode, so its other steps tell of this one too, and w of one step alone
+    is noisy. Weights under 1e-6 are taken for that in the mean: one step unlike all others must not decide.
+
+    Shapes: weight [T] or [T, n], length int64 [E] with sum T -> as weight; each column alone.
+    """
+    episode = torch.repeat_interleave(length)
+    log_weight = weight.double().clamp(min=1e-6).log()
+    total = log_weight.new_zeros(len(length), *weight.shape[1:]).index_add(0, episode, log_weight)
+    weighed = weight * torch.exp(total[episode] / length[episode].reshape(-1, *[1] * (weight.ndim - 1)))
+    return (weighed / weighed.mean(dim=0)).to(weight.dtype)
+
+
 def top_p_weights(weight: Tensor, top_p: float) -> Tensor:
     """The greatest weights, which carry `top_p` of all, scaled to mean 1 again; the others are 0.
 

@@ -32,7 +32,9 @@ class Policy(Stage):
     Args:
         weight: column that weighs the transitions: the value stage's "weight", O-MAPL's own "local_weight", or "bc",
             which is β·1[D_E]/|D_E| + (1 − β)/|D_U| and needs no other stage.
-        top_p: share of all weight that is kept, that of the greatest weights; 1 is the paper's policy, which keeps all.
+        by_episode: multiply each weight with the geometric mean of its episode's. The paper's policy does not.
+        top_p: share of all weight that is then kept, that of the greatest weights; 1 is the paper's policy, which keeps
+            all.
         beta: β of "bc": 0 clones all of D_U, 1 clones D_E alone.
         distribution: of continuous actions: "normal" (paper B.4) or "tanh_normal". Discrete actions are categorical.
         min_std: least standard deviation of a continuous action. A deviation of its own for each state weighs an easy
@@ -49,6 +51,7 @@ class Policy(Stage):
     def __init__(
         self,
         weight: Literal["weight", "local_weight", "bc"] = "weight",
+        by_episode: bool = False,
         top_p: float = 1.0,
         beta: float = 0.0,
         distribution: Literal["normal", "tanh_normal"] = "normal",
@@ -65,7 +68,7 @@ class Policy(Stage):
             raise MisodiceError(f"policy.top_p is {top_p}, expected more than 0 and at most 1, which keeps all weights")
         self.save_hyperparameters()
         self.lr_schedule = lr_schedule
-        self.weight, self.top_p, self.beta = weight, top_p, beta
+        self.weight, self.by_episode, self.top_p, self.beta = weight, by_episode, top_p, beta
         self.distribution, self.min_std = distribution, min_std
         self.hidden = tuple(hidden)
 
@@ -101,6 +104,8 @@ class Policy(Stage):
 
     def train_batches(self, data: Transitions) -> Batches[PolicyBatch]:
         weight = self._weights(data)
+        if self.by_episode:
+            weight = dice.weigh_by_episode(weight, torch.from_numpy(data.episodes.length).to(weight.device))
         return data.policy_batches(weight if self.top_p == 1 else dice.top_p_weights(weight, self.top_p))
 
     def _weights(self, data: Transitions) -> Tensor:
