@@ -13,7 +13,6 @@ from misodice.benchmark.groups import Group, World
 from misodice.benchmark.label_quality import FIGURES, LabelLine, label_lines, label_plots
 from misodice.benchmark.paper import ENGINES
 from misodice.benchmark.runs import Problem
-from misodice.benchmark.statistics import Estimate
 from misodice.benchmark.tables import NAMES, Table, make_tables
 from misodice.errors import MisodiceError
 
@@ -125,18 +124,12 @@ def render(sections: Sequence[Section], problems: Sequence[Problem], roots: Sequ
     environment = Environment(
         loader=PackageLoader("misodice", "benchmark"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"estimate": _estimate, "method": lambda name: NAMES.get(name, name), "seeds": _seeds}
+    environment.filters["method"] = lambda name: NAMES.get(name, name)
+    environment.filters["seeds"] = _seeds
     page: str = environment.get_template("report.html.jinja").render(
         sections=sections, problems=problems, roots=roots, ours=ours, figures=FIGURES
     )
     return page
-
-
-def _estimate(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "–"
-    interval = "" if estimate.low is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
-    return f"{estimate.value:.2f}{interval}"
 
 
 def _seeds(group: Group) -> str:

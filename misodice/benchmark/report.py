@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from misodice.benchmark.aggregates import aggregate_csv, aggregate_table
 from misodice.benchmark.groups import sort_runs
 from misodice.benchmark.label_quality import label_table
 from misodice.benchmark.page import make_sections, render
@@ -37,6 +38,10 @@ def report(runs: str | list[str], output: str, method: str) -> None:
         for table in section.tables:
             for ending, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
                 write_text(folder / "tables" / f"{table.name}.{ending}", text)
+        if section.aggregates:
+            name = folder / "tables" / f"{section.anchor}_over_tasks"
+            write_text(name.with_suffix(".md"), aggregate_table(section.aggregates, method))
+            write_text(name.with_suffix(".csv"), aggregate_csv(section.aggregates, method))
         if section.labels:
             write_text(folder / "tables" / f"{section.anchor}_labels.md", label_table(section.labels))
         for picture in section.pictures:

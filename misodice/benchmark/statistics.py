@@ -23,6 +23,11 @@ class Estimate:
     low: float | None
     high: float | None
 
+    @property
+    def text(self) -> str:
+        interval = "" if self.low is None else f" [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.value:.2f}{interval}"
+
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation (n − 1); None for the latter of a single value."""

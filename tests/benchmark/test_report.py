@@ -45,7 +45,8 @@ def test_mean_and_deviation_of_three_seeds_in_every_format(make_run, tmp_path, c
     assert "| zerg_5_vs_5 | 0.50 ± 0.00 | **1.30 ± 0.36** |" in (tables / "smax_return.md").read_text()
     assert r"zerg\_5\_vs\_5 & 0.50 $\pm$ 0.00 & \textbf{1.30 $\pm$ 0.36} \\" in (tables / "smax_return.tex").read_text()
     assert '<td class="best">1.30 ± 0.36</td>' in page
-    assert {path.stem for path in tables.glob("*.csv")} == {"smax_return", "smax_win_rate", "smax_normalised_score"}
+    names = ("return", "win_rate", "normalised_score", "over_tasks")
+    assert {path.stem for path in tables.glob("*.csv")} == {f"smax_{name}" for name in names}
     printed = capsys.readouterr().out
     assert "1.30 ± 0.36" in printed
     assert "left out: nothing" in printed
@@ -172,6 +173,13 @@ def test_aggregates_take_each_engine_alone(make_run, tmp_path):
     row = re.search(r"<tr><th>BC β=1</th><td>1</td><td>2</td>(.*?)</tr>", page)[1]
     assert re.findall(r"<td>(.*?)</td>", row) == ["0.50 [0.50, 0.50]", "0.50 [0.50, 0.50]", "1.00 [1.00, 1.00]"]
     assert "<td>0.20 [0.20, 0.20]</td><td>0.80 [0.80, 0.80]</td><td>–</td>" in page
+    head, _, *lines = (tmp_path / "report" / "tables" / "smax_over_tasks.md").read_text().splitlines()[2:]
+    assert head == "| method | tasks | scores | interquartile mean | optimality gap | P(MisoDICE better) |"
+    assert lines[0] == "| BC β=1 | 1 | 2 | 0.50 [0.50, 0.50] | 0.50 [0.50, 0.50] | 1.00 [1.00, 1.00] |"
+    assert lines[1] == "| MisoDICE | 1 | 2 | 1.00 [1.00, 1.00] | 0.00 [0.00, 0.00] | – |"
+    lines = (tmp_path / "report" / "tables" / "mamujoco_over_tasks.csv").read_text().splitlines()
+    assert lines[0] == "method,tasks,scores,figure,value,low,high"
+    assert lines[1:] == ["misodice,1,2,interquartile_mean,0.2,0.2,0.2", "misodice,1,2,optimality_gap,0.8,0.8,0.8"]
 
 
 def test_what_cannot_be_used_is_said_and_does_not_stop_the_report(make_run, tmp_path, capsys):
