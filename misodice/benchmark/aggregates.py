@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from misodice.benchmark.statistics import (
     optimality_gap,
     probability_of_improvement,
 )
-from misodice.benchmark.tables import NAMES
+from misodice.benchmark.tables import NAMES, csv_table, markdown_table
 
 
 @dataclass(frozen=True)
@@ -61,30 +60,31 @@ def aggregate(rows: Sequence[Row], ours: str) -> list[Aggregate]:
     ]
 
 
-def aggregate_table(aggregates: Sequence[Aggregate], ours: str) -> str:
-    """All of it as Markdown, intervals in brackets."""
+def aggregate_rows(aggregates: Sequence[Aggregate], ours: str) -> list[list[str]]:
+    """All of it as a table's rows, the header first, intervals in brackets."""
     better = f"P({NAMES.get(ours, ours)} better)"
-    rows = [["method", "tasks", "scores", "interquartile mean", "optimality gap", better], ["---"] * 6]
+    rows = [["method", "tasks", "scores", "interquartile mean", "optimality gap", better]]
     for a in aggregates:
         improvement = a.improvement.text if a.improvement else "–"
         own = [str(a.tasks), str(a.runs), a.interquartile_mean.text, a.optimality_gap.text, improvement]
         rows.append([NAMES.get(a.method, a.method), *own])
+    return rows
+
+
+def aggregate_table(aggregates: Sequence[Aggregate], ours: str) -> str:
+    """`aggregate_rows` as Markdown."""
     caption = "Normalised scores over tasks; in brackets 95 % bootstrap intervals over seeds."
-    return f"{caption}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return markdown_table(caption, aggregate_rows(aggregates, ours))
 
 
 def aggregate_csv(aggregates: Sequence[Aggregate], ours: str) -> str:
     """One line a figure of a method, in full precision."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "tasks", "scores", "figure", "value", "low", "high"])
+    rows: list[list[Any]] = [["method", "tasks", "scores", "figure", "value", "low", "high"]]
     for a in aggregates:
         figures = {"interquartile_mean": a.interquartile_mean, "optimality_gap": a.optimality_gap}
         figures |= {f"probability_{ours}_better": a.improvement} if a.improvement else {}
-        for name, estimate in figures.items():
-            bounds = ["" if bound is None else bound for bound in (estimate.low, estimate.high)]
-            writer.writerow([a.method, a.tasks, a.runs, name, estimate.value, *bounds])
-    return text.getvalue()
+        rows += [[a.method, a.tasks, a.runs, name, e.value, e.low, e.high] for name, e in figures.items()]
+    return csv_table(rows)
 
 
 def _improvement(ours: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> Estimate | None:

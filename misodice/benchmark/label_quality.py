@@ -14,6 +14,7 @@ from misodice.benchmark.figures import COLOURS, INK, Picture, make_picture
 from misodice.benchmark.groups import Group
 from misodice.benchmark.runs import Run
 from misodice.benchmark.settings import TASK, labels_name
+from misodice.benchmark.tables import markdown_table
 
 MADE_BY = (*TASK, "data.k", "data.ranking", "labels.", "preference.")
 """The options that labels depend on; methods that share them and the seed share the labels too."""
@@ -76,10 +77,9 @@ def _line(runs: list[Run]) -> LabelLine:
 
 def label_table(lines: Sequence[LabelLine]) -> str:
     """All of it as Markdown."""
-    rows = [["labels", "seeds", *FIGURES.values()], ["---"] * (2 + len(FIGURES))]
-    rows += [[line.name, str(line.seeds), *(line.text(figure) for figure in FIGURES)] for line in lines]
+    rows = ([line.name, str(line.seeds), *(line.text(figure) for figure in FIGURES)] for line in lines)
     caption = "Labels: means over seeds; win counts alone → recovered reward where both are known."
-    return f"{caption}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return markdown_table(caption, [["labels", "seeds", *FIGURES.values()], *rows])
 
 
 def label_plots(name: str, lines: Sequence[LabelLine]) -> Iterator[Picture]:

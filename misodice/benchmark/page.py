@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from misodice.benchmark.aggregates import Aggregate, aggregate
+from misodice.benchmark.aggregates import Aggregate, aggregate, aggregate_rows
 from misodice.benchmark.figures import Picture, aggregate_plots, box_plots, learning_curves
 from misodice.benchmark.groups import Group, World
 from misodice.benchmark.label_quality import FIGURES, LabelLine, label_lines, label_plots
@@ -127,7 +127,12 @@ def render(sections: Sequence[Section], problems: Sequence[Problem], roots: Sequ
     environment.filters["method"] = lambda name: NAMES.get(name, name)
     environment.filters["seeds"] = _seeds
     page: str = environment.get_template("report.html.jinja").render(
-        sections=sections, problems=problems, roots=roots, ours=ours, figures=FIGURES
+        sections=sections,
+        problems=problems,
+        roots=roots,
+        ours=ours,
+        figures=FIGURES,
+        aggregate_rows=aggregate_rows,
     )
     return page
 

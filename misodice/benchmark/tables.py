@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from misodice.benchmark.groups import METHODS, Row, method_order
 from misodice.benchmark.paper import paper_values
@@ -98,21 +99,17 @@ class Table:
         return ["–" if c is None else (bold if c.best else "{}").format(c.text(self.seeds)) for c in cells]
 
     def markdown(self) -> str:
-        rows = [self.header, ["---"] * len(self.header)]
-        rows += [[*self.heads(line), *self.entries(line, "**{}**")] for line in self.lines]
-        return f"{self.caption}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        rows = ([*self.heads(line), *self.entries(line, "**{}**")] for line in self.lines)
+        return markdown_table(self.caption, [self.header, *rows])
 
     def csv(self) -> str:
         """One line an entry, in full precision."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["task", "setting", "paper", "method", "mean", "std", "seeds"])
+        rows: list[list[Any]] = [["task", "setting", "paper", "method", "mean", "std", "seeds"]]
         for line in self.lines:
             for column, cell in line.cells.items():
                 setting, method = (line.setting, column) if self.method is None else (column, self.method)
-                row = [line.task, setting, line.paper, method, cell.mean, cell.std, cell.seeds]
-                writer.writerow(["" if value is None else value for value in row])
-        return text.getvalue()
+                rows.append([line.task, setting, line.paper, method, cell.mean, cell.std, cell.seeds])
+        return csv_table(rows)
 
     def latex(self) -> str:
         rows = [[*self.heads(line), *self.entries(line, r"\textbf{{{}}}")] for line in self.lines]
@@ -120,6 +117,20 @@ class Table:
         head = " & ".join(map(_escape, self.header))
         columns = "l" * (len(self.header) - len(self.columns)) + "r" * len(self.columns)
         return f"% {self.caption}\n\\begin{{tabular}}{{{columns}}}\n{head} \\\\ \\hline\n{body}\\end{{tabular}}\n"
+
+
+def markdown_table(caption: str, rows: Sequence[Sequence[str]]) -> str:
+    """`rows`, the header first, below `caption`."""
+    header, *others = rows
+    lines = (header, ["---"] * len(header), *others)
+    return f"{caption}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def csv_table(rows: Sequence[Sequence[Any]]) -> str:
+    """`rows`, the header first; None is an empty field."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _escape(text: str) -> str:
