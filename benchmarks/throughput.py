@@ -1,6 +1,7 @@
 """Samples per second of each stage beside a bare loop, rollouts, start-up, several seeds at once: `make bench`.
 
     python benchmarks/throughput.py [--only training] [--data Ant] [--precision bf16-mixed] [--threads 1]
+                                    [--device cuda] [--compile reduce-overhead]
 
 Training: data of the paper's sizes, made of random numbers, in memory; the stage under Lightning with what a run has
 (progress bar, log, callbacks) and a loop written here that does the same arithmetic take turns in one process a case.
@@ -31,6 +32,7 @@ from startup import startup
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from misodice.callbacks.compiling import Compile
 from misodice.callbacks.stopping import SaveWhenStopped
 from misodice.data.columns import write_column
 from misodice.data.episodes import Episodes, Header
@@ -91,14 +93,24 @@ def synthetic(size: Size) -> Episodes:
     )
 
 
+def now(device: str) -> float:
+    """Seconds, once the device has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 class Timer(Callback):
     """Seconds from the first step's beginning to the last one's end."""
 
+    def __init__(self, device: str) -> None:
+        self.device = device
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.started = time.perf_counter()
+        self.started = now(self.device)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.seconds = time.perf_counter() - self.started
+        self.seconds = now(self.device) - self.started
 
 
 class Bare:
@@ -108,25 +120,27 @@ class Bare:
         self.obs, self.state, self.actions = data.data["obs"], data.data["state"], data.data["actions"]
         self.available = data.data.get("available_actions")
         self.rows, self.last, self.initial = data.rows, data.last, data.first_rows
-        self.column = torch.ones(len(self.rows))
-        self.stage = stage
+        self.device = self.obs.device.type
+        self.column = torch.ones(len(self.rows), device=self.device)
+        self.stage = stage.to(self.device)
         self.optimizer = torch.optim.Adam(stage.parameters(), lr=3e-4, fused=True)
         self.low = precision == "bf16-mixed"
 
     def seconds(self, steps: int) -> float:
         """Of so many steps."""
-        order = torch.randperm(len(self.rows))
+        self.stage.to(self.device)  # Lightning leaves it on the CPU
+        order = torch.randperm(len(self.rows), device=self.device)
         order = order.repeat(-(-steps * BATCH // len(order)))
         loss_of = getattr(self, self.stage.name)
-        started = time.perf_counter()
+        started = now(self.device)
         for step in range(steps):
             items = order[step * BATCH : (step + 1) * BATCH]
-            with torch.autocast("cpu", torch.bfloat16) if self.low else nullcontext():
+            with torch.autocast(self.device, torch.bfloat16) if self.low else nullcontext():
                 loss = loss_of(items)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-        return time.perf_counter() - started
+        return now(self.device) - started
 
     def flops(self) -> float:
         """Of the matrix products of one transition, forward and backward."""
@@ -135,12 +149,12 @@ class Bare:
         return float(counter.get_total_flops()) / BATCH
 
     def _mixed(self, values: Tensor, state: Tensor) -> Tensor:
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(self.device, enabled=False):
             mixed: Tensor = self.stage.mixer(values, self.stage.standardise_state(state))
         return mixed
 
     def discriminator(self, items: Tensor) -> Tensor:
-        items = torch.cat([torch.randint(len(self.rows), (len(items),)), items])
+        items = torch.cat([torch.randint(len(self.rows), (len(items),), device=self.device), items])
         rows = self.rows[items]
         actions = self.actions[items]
         if self.available is not None:
@@ -151,7 +165,7 @@ class Bare:
 
     def value(self, items: Tensor) -> Tensor:
         rows = self.rows[items]
-        initial = self.initial[torch.randint(len(self.initial), (len(items) // 8,))]
+        initial = self.initial[torch.randint(len(self.initial), (len(items) // 8,), device=self.device)]
         every = torch.cat([rows, rows + 1, initial])
         nu = self._mixed(self.stage.local(self.stage.standardise_obs(self.obs[every])).squeeze(-1), self.state[every])
         nu, next_nu, initial_nu = nu.split([len(rows), len(rows), len(initial)])
@@ -166,11 +180,22 @@ class Bare:
         return dice.weighted_bc_loss(log_prob, self.column[items])
 
 
+def peak_memory(device: str) -> float:
+    """MB that the process had at most: of the GPU, what torch took there."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def train(
-    name: str, precision: str, threads: int, rounds: int, steps: int
+    name: str, precision: str, threads: int, rounds: int, steps: int, device: str, mode: str | None
 ) -> list[tuple[str, float, float, float, float]]:
-    """(stage, samples per second under Lightning, of the bare loop, FLOP of a sample, peak MB) of one data set."""
+    """(stage, samples per second under Lightning, of the bare loop, FLOP of a sample, peak MB) of one data set.
+
+    With `mode` the losses are compiled under Lightning; the bare loop is as it is.
+    """
     torch.set_num_threads(threads)
+    compiling = [] if mode is None else [Compile(None if mode == "default" else mode)]
     warnings.filterwarnings("ignore")  # of Lightning, about what a run sets otherwise
     for quiet in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(quiet).setLevel(logging.ERROR)
@@ -187,9 +212,10 @@ def train(
             speeds = []
             bare = None
             for _ in range(rounds + 1):
-                timer = Timer()
+                timer = Timer(device)
                 trainer = Trainer(
-                    accelerator="cpu",
+                    accelerator=device,
+                    devices=1,
                     precision=precision,  # type: ignore[arg-type]
                     max_epochs=1,
                     limit_train_batches=steps,
@@ -197,7 +223,12 @@ def train(
                     enable_checkpointing=False,
                     enable_model_summary=False,
                     logger=CSVLogger(folder, name="", version=""),
-                    callbacks=[StageProgress(f"{name} {stage.name}"), SaveWhenStopped(Path(folder) / "-"), timer],
+                    callbacks=[
+                        StageProgress(f"{name} {stage.name}"),
+                        SaveWhenStopped(Path(folder) / "-"),
+                        timer,
+                        *compiling,
+                    ],
                 )
                 trainer.fit(stage, datamodule=data)
                 bare = bare or Bare(data, stage, precision)
@@ -206,36 +237,36 @@ def train(
             # The first round warms up.
             ours, theirs = (statistics.median(column) for column in zip(*speeds[1:], strict=True))
             assert bare is not None
-            results.append(
-                (stage.name, ours, theirs, bare.flops(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-            )
+            results.append((stage.name, ours, theirs, bare.flops(), peak_memory(device)))
     return results
 
 
-def matrix_product(threads: int) -> float:
-    """GFLOP/s of 512×256 by 256×256 in float32."""
+def matrix_product(threads: int, device: str) -> float:
+    """GFLOP/s of 2560×256 by 256×256 in float32."""
     torch.set_num_threads(threads)
-    a, b = torch.randn(2560, 256), torch.randn(256, 256)
-    best = min(timeit.repeat(lambda: a @ b, number=1, repeat=200))
+    a, b = torch.randn(2560, 256, device=device), torch.randn(256, 256, device=device)
+    best = min(timeit.repeat(lambda: a @ b, number=20, repeat=20, timer=lambda: now(device))) / 20
     return 2 * a.shape[0] * 256 * 256 / best / 1e9
 
 
 def training(options: argparse.Namespace) -> None:
     """The table of stages."""
-    peak_rate = matrix_product(options.threads)
-    print(f"\n256-wide matrix product: {peak_rate:.0f} GFLOP/s, {options.threads} thread(s)\n")
+    peak_rate = matrix_product(options.threads, options.device)
+    where = torch.cuda.get_device_name() if options.device == "cuda" else f"{options.threads} thread(s)"
+    print(f"\n256-wide matrix product: {peak_rate:,.0f} GFLOP/s, {where}\n")
     print("| data | stage | ratio | samples/s | bare loop | GFLOP/s | peak memory, MB |\n|---|---|---|---|---|---|---|")
     for name in options.data:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
-            arguments = (name, options.precision, options.threads, options.rounds, options.steps)
+            arguments = (name, *(vars(options)[what] for what in ("precision", "threads", "rounds", "steps")))
+            arguments += (options.device, options.compile)
             results = alone.submit(train, *arguments).result()
         for stage, ours, theirs, flops, peak in results:
-            speeds = f"{ours / theirs:.2f} | {ours:,.0f} | {theirs:,.0f} | {ours * flops / 1e9:.0f}"
+            speeds = f"{ours / theirs:.2f} | {ours:,.0f} | {theirs:,.0f} | {ours * flops / 1e9:,.0f}"
             print(f"| {name} | {stage} | {speeds} | {peak:,.0f} |", flush=True)
         ours, theirs = (1 / sum(1 / speed for speed in column) for column in list(zip(*results, strict=True))[1:3])
         flops = sum(row[3] for row in results)
         print(
-            f"| {name} | all three | {ours / theirs:.2f} | {ours:,.0f} | {theirs:,.0f} | {ours * flops / 1e9:.0f} | |"
+            f"| {name} | all three | {ours / theirs:.2f} | {ours:,.0f} | {theirs:,.0f} | {ours * flops / 1e9:,.0f} | |"
         )
 
 
@@ -247,6 +278,9 @@ def seeds(options: argparse.Namespace) -> None:
     data = Transitions(ranking="return")
     data._episodes = synthetic(SIZES["zerg_5_vs_5"])
     data._index()
+    device = options.device
+    data.data = {name: tensor.to(device) for name, tensor in data.data.items()}
+    data.rows, data.last, data.first_rows = (part.to(device) for part in (data.rows, data.last, data.first_rows))
 
     def make() -> Bare:
         stage = Value()
@@ -256,26 +290,27 @@ def seeds(options: argparse.Namespace) -> None:
     singles = [make() for _ in range(4)]
     parameters, buffers = stack_module_state([bare.stage for bare in singles])
     bare = make()
+    ones, zeros = torch.ones(BATCH, device=device), torch.zeros(BATCH, device=device)
 
     def loss(parameters: dict[str, Tensor], buffers: dict[str, Tensor], rows: Tensor, initial: Tensor) -> Tensor:
         every = torch.cat([rows, rows + 1, initial])
         nu = functional_call(bare.stage, (parameters, buffers), (bare.obs[every], bare.state[every]))
         nu, next_nu, initial_nu = nu.split([BATCH, BATCH, BATCH // 8])
-        advantage = dice.advantage(torch.ones(BATCH), nu, next_nu, torch.zeros(BATCH), 0.99)
+        advantage = dice.advantage(ones, nu, next_nu, zeros, 0.99)
         return dice.value_loss_exp(initial_nu, advantage, 0.05, 0.99)
 
     optimizer = torch.optim.Adam(parameters.values(), lr=3e-4, fused=True)
     batched = torch.vmap(loss)
 
     def together(steps: int) -> float:
-        started = time.perf_counter()
+        started = now(device)
         for _ in range(steps):
-            rows = bare.rows[torch.randint(len(bare.rows), (4, BATCH))]
-            initial = bare.initial[torch.randint(len(bare.initial), (4, BATCH // 8))]
+            rows = bare.rows[torch.randint(len(bare.rows), (4, BATCH), device=device)]
+            initial = bare.initial[torch.randint(len(bare.initial), (4, BATCH // 8), device=device)]
             optimizer.zero_grad()
             batched(parameters, buffers, rows, initial).sum().backward()
             optimizer.step()
-        return time.perf_counter() - started
+        return now(device) - started
 
     times = [
         (together(options.steps), sum(single.seconds(options.steps) for single in singles))
@@ -293,6 +328,8 @@ if __name__ == "__main__":
     parser.add_argument("--data", choices=SIZES, nargs="+", default=list(SIZES), help="of the training part")
     parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of the training and seeds parts")
+    parser.add_argument("--compile", choices=["default", "reduce-overhead"], help="under Lightning, of that part")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=200)
     options = parser.parse_args()

@@ -50,6 +50,9 @@ class DiscriminatorBatch:
     expert: Step
     union: Step
 
+    def __len__(self) -> int:
+        return len(self.union.obs)
+
 
 @dataclass
 class ValueBatch:
@@ -68,6 +71,9 @@ class ValueBatch:
     initial_obs: Tensor
     initial_state: Tensor
 
+    def __len__(self) -> int:
+        return len(self.obs)
+
 
 @dataclass
 class PolicyBatch:
@@ -80,6 +86,9 @@ class PolicyBatch:
     actions: Tensor
     available_actions: Tensor | None
     weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.obs)
 
 
 @dataclass
@@ -109,3 +118,6 @@ class PairBatch:
     side: Tensor
     weight: Tensor
     first: Tensor
+
+    def __len__(self) -> int:
+        return len(self.first)

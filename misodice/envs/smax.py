@@ -6,11 +6,15 @@ import contextlib
 import difflib
 import functools
 import io
+import os
 import re
 import sys
 from importlib.metadata import version
 from typing import Any
 from unittest import mock
+
+# A jax that has a GPU would take three quarters of its memory, which the networks and other runs need.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import jax.numpy as jnp

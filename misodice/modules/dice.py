@@ -81,17 +81,19 @@ def normalise_weights(log_weight: Tensor, max_weight: float) -> Tensor:
 
 
 def weigh_by_episode(weight: Tensor, length: Tensor) -> Tensor:
-    """Each weight times the geometric mean of its episode's weights, scaled to mean 1 again.
+    """The square of the geometric mean of its episode's weights, for every step of it, scaled to mean 1 again.
 
     Not in the paper. One team made all of an episode, so its other steps tell of this one too, and w of one step alone
-    is noisy. Weights under 1e-6 are taken for that in the mean: one step unlike all others must not decide.
+    is noisy. A mean varies less than w; the square gives the better episodes their lead again. Weights under 1e-6 are
+    taken for that: one step unlike all others must not decide.
 
     Shapes: weight [T] or [T, n], length int64 [E] with sum T -> as weight; each column alone.
     """
     episode = torch.repeat_interleave(length)
     log_weight = weight.double().clamp(min=1e-6).log()
     total = log_weight.new_zeros(len(length), *weight.shape[1:]).index_add(0, episode, log_weight)
-    weighed = weight * torch.exp(total[episode] / length[episode].reshape(-1, *[1] * (weight.ndim - 1)))
+    mean = total / length.reshape(-1, *[1] * (weight.ndim - 1))
+    weighed = torch.exp(2.0 * mean)[episode]
     return (weighed / weighed.mean(dim=0)).to(weight.dtype)
 
 

@@ -94,10 +94,9 @@ class Discriminator(Stage):
         eta = self.mixer(self.standardise_state(step.state)).to(logits.dtype)
         return dice.mix_probabilities(logits, torch.log_softmax(eta, dim=-1))
 
-    def training_step(self, batch: DiscriminatorBatch, batch_idx: int) -> Tensor:
+    def loss(self, batch: DiscriminatorBatch) -> tuple[Tensor, dict[str, Tensor]]:
         loss = dice.discriminator_loss(self(batch.expert), self(batch.union))
-        self.log_train(len(batch.union.obs), loss=loss.detach())
-        return loss
+        return loss, {"loss": loss}
 
     def validation_step(self, batch: DiscriminatorBatch, batch_idx: int) -> None:
         expert, union = self(batch.expert), self(batch.union)

@@ -86,12 +86,11 @@ class OMAPL(Preference):
         v: Tensor = self.v(self.standardise_obs(transition.obs)).squeeze(-1)
         return slope * (q - v) / self.beta
 
-    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+    def loss(self, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         loss, cross_entropy = self.preference_loss(batch, self.reward(batch.transition))
         value_loss = dice.extreme_value_loss(self.local_advantage(batch.transition))
-        self.log_train(len(batch.first), loss=cross_entropy.detach(), value_loss=value_loss.detach())
         # The two share no parameter: the one moves q and the mixer, the other v.
-        return loss + value_loss
+        return loss + value_loss, {"loss": cross_entropy, "value_loss": value_loss}
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         with torch.no_grad():

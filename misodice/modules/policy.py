@@ -32,7 +32,8 @@ class Policy(Stage):
     Args:
         weight: column that weighs the transitions: the value stage's "weight", O-MAPL's own "local_weight", or "bc",
             which is β·1[D_E]/|D_E| + (1 − β)/|D_U| and needs no other stage.
-        by_episode: multiply each weight with the geometric mean of its episode's. The paper's policy does not.
+        by_episode: weigh all steps of an episode alike, by the square of their weights' geometric mean. The paper's
+            policy weighs each by its own.
         top_p: share of all weight that is then kept, that of the greatest weights; 1 is the paper's policy, which keeps
             all.
         beta: β of "bc": 0 clones all of D_U, 1 clones D_E alone.
@@ -148,11 +149,10 @@ class Policy(Stage):
         output: Tensor = self.local(self.standardise_obs(obs))
         return output
 
-    def training_step(self, batch: PolicyBatch, batch_idx: int) -> Tensor:
+    def loss(self, batch: PolicyBatch) -> tuple[Tensor, dict[str, Tensor]]:
         log_prob = self.head.log_prob(self(batch.obs), batch.actions, batch.available_actions)
         loss = dice.weighted_bc_loss(log_prob, batch.weight)
-        self.log_train(len(batch.obs), loss=loss.detach())
-        return loss
+        return loss, {"loss": loss}
 
     @torch.inference_mode()
     def act(self, obs: Tensor, available_actions: Tensor | None) -> Tensor:

@@ -50,10 +50,9 @@ class RewardModel(Preference):
         local = self.local(torch.cat([self.standardise_obs(transition.obs), actions], dim=-1)).squeeze(-1)
         return self.mix(self.mixer, local, transition.state)
 
-    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+    def loss(self, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         loss, cross_entropy = self.preference_loss(batch, self.reward(batch.transition))
-        self.log_train(len(batch.first), loss=cross_entropy.detach())
-        return loss
+        return loss, {"loss": cross_entropy}
 
     def predict_step(self, batch: Transition, batch_idx: int) -> dict[str, Tensor]:
         return {"reward": self.reward(batch)}

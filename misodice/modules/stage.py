@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +25,7 @@ class Stage(LightningModule):
     """Fit it, then one predict pass over D_U writes its columns.
 
     A subclass sets `name` and `writes`, makes its networks in `build`, says which batches it learns from, and has a
-    `training_step`; one that writes has a `predict_step`. The networks are made when the data's `Spec` is known: from
+    `loss`; one that writes has a `predict_step`. The networks are made when the data's `Spec` is known: from
     the datamodule, or from a checkpoint alone.
 
     Args:
@@ -72,6 +73,10 @@ class Stage(LightningModule):
     def build(self, spec: Spec) -> None:
         """Make the networks for data of this shape."""
         raise NotImplementedError(f"{type(self).__name__} has no build(spec)")
+
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, and what to log of it; it changes nothing, so that it can be compiled as a whole."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss(batch)")
 
     def train_batches(self, data: Transitions) -> Batches[Any]:
         """What one epoch learns from."""
@@ -140,11 +145,13 @@ class Stage(LightningModule):
         # Fused: a step in a quarter of the time, and no more of small kernels on a GPU.
         return torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
 
-    def log_train(self, batch_size: int, **metrics: Tensor) -> None:
-        """Log means over the epoch as `{stage}/{what}`, at its end: `log` at every step costs a millisecond."""
-        self._logged += batch_size
-        for what, value in metrics.items():
-            self._sums[what] = self._sums.get(what, 0.0) + batch_size * value
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss, logged = self.loss(batch)
+        # Means over the epoch are logged at its end: `log` at every step costs a millisecond.
+        self._logged += len(batch)
+        for what, value in logged.items():
+            self._sums[what] = self._sums.get(what, 0.0) + len(batch) * value.detach()
+        return loss
 
     def on_train_epoch_start(self) -> None:
         self._logged, self._sums = 0, {}
@@ -155,8 +162,9 @@ class Stage(LightningModule):
 
     def on_after_backward(self) -> None:
         # Before the optimiser's step: weights that a NaN has not reached are what the last checkpoint must hold.
-        total = sum(p.grad.sum() for p in self.parameters() if p.grad is not None)
-        if not torch.isfinite(torch.as_tensor(total)):
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        # The greatest entry: it alone is not squared, and on a GPU it is a few kernels for all tensors together.
+        if not torch.isfinite(torch.nn.utils.get_total_norm(gradients, math.inf)):
             raise MisodiceError(
                 f"stage {self.name}: the loss turned NaN or infinite at step {self.global_step}; the last good "
                 f"checkpoint is kept; lower --{self.name}.lr or look for outliers with `misodice info`"

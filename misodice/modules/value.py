@@ -109,12 +109,10 @@ class Value(Stage):
             log_ratio = log_ratio.unsqueeze(-1)
         return dice.advantage(log_ratio, nu, next_nu, last, self.gamma), *others
 
-    def training_step(self, batch: ValueBatch, batch_idx: int) -> Tensor:
+    def loss(self, batch: ValueBatch) -> tuple[Tensor, dict[str, Tensor]]:
         advantage, initial_nu = self.advantage(batch, (batch.initial_obs, batch.initial_state))
         loss = self.objective(initial_nu, advantage, self.alpha, self.gamma)
-        means = {"initial_nu": initial_nu.detach().mean(), "advantage": advantage.detach().mean()}
-        self.log_train(len(batch.obs), loss=loss.detach(), **means)
-        return loss
+        return loss, {"loss": loss, "initial_nu": initial_nu.mean(), "advantage": advantage.mean()}
 
     def predict_step(self, batch: ValueBatch, batch_idx: int) -> dict[str, Tensor]:
         """log w of Eq. 8, not yet normalised."""
