@@ -187,14 +187,10 @@ def peak_memory(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def train(
-    name: str, precision: str, threads: int, rounds: int, steps: int, device: str, mode: str | None
-) -> list[tuple[str, float, float, float, float]]:
-    """(stage, samples per second under Lightning, of the bare loop, FLOP of a sample, peak MB) of one data set.
-
-    With `mode` the losses are compiled under Lightning; the bare loop is as it is.
-    """
-    torch.set_num_threads(threads)
+def train(name: str, options: argparse.Namespace) -> list[tuple[str, float, float, float, float]]:
+    """(stage, samples per second under Lightning, of the bare loop, FLOP of a sample, peak MB) of one data set."""
+    torch.set_num_threads(options.threads)
+    device, mode = options.device, options.compile
     compiling = [] if mode is None else [Compile(None if mode == "default" else mode)]
     warnings.filterwarnings("ignore")  # of Lightning, about what a run sets otherwise
     for quiet in ("lightning.pytorch", "lightning.fabric"):
@@ -211,14 +207,14 @@ def train(
             data.stage = stage
             speeds = []
             bare = None
-            for _ in range(rounds + 1):
+            for _ in range(options.rounds + 1):
                 timer = Timer(device)
                 trainer = Trainer(
                     accelerator=device,
                     devices=1,
-                    precision=precision,  # type: ignore[arg-type]
+                    precision=options.precision,
                     max_epochs=1,
-                    limit_train_batches=steps,
+                    limit_train_batches=options.steps,
                     limit_val_batches=0,
                     enable_checkpointing=False,
                     enable_model_summary=False,
@@ -231,7 +227,7 @@ def train(
                     ],
                 )
                 trainer.fit(stage, datamodule=data)
-                bare = bare or Bare(data, stage, precision)
+                bare = bare or Bare(data, stage, options.precision)
                 trained = int(trainer.num_training_batches)  # fewer than asked for where that is an epoch
                 speeds.append((trained * BATCH / timer.seconds, trained * BATCH / bare.seconds(trained)))
             # The first round warms up.
@@ -257,9 +253,7 @@ def training(options: argparse.Namespace) -> None:
     print("| data | stage | ratio | samples/s | bare loop | GFLOP/s | peak memory, MB |\n|---|---|---|---|---|---|---|")
     for name in options.data:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
-            arguments = (name, *(vars(options)[what] for what in ("precision", "threads", "rounds", "steps")))
-            arguments += (options.device, options.compile)
-            results = alone.submit(train, *arguments).result()
+            results = alone.submit(train, name, options).result()
         for stage, ours, theirs, flops, peak in results:
             speeds = f"{ours / theirs:.2f} | {ours:,.0f} | {theirs:,.0f} | {ours * flops / 1e9:,.0f}"
             print(f"| {name} | {stage} | {speeds} | {peak:,.0f} |", flush=True)

@@ -11,11 +11,9 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 
 from misodice.cli import main
-from misodice.data.episodes import Episodes, rows_of_transitions
-from misodice.datamodules.batch import Step
-from misodice.modules import Discriminator
 from tests.modules.test_numerics import batches, spec
 from tests.test_cli import fit, metrics
+from tests.test_ddp import assert_log_ratio_is_the_checkpoint_s
 
 pytestmark = [
     pytest.mark.gpu,
@@ -56,12 +54,7 @@ def test_what_a_gpu_learnt_a_cpu_predicts_and_plays(config, data, request, tmp_p
     fit(run, file, *GPU, config=config)
     kept = torch.load(run / "policy" / "last.ckpt", weights_only=True)
     assert {tensor.device.type for tensor in kept["state_dict"].values()} == {"cuda"}
-    module = Discriminator.load_from_checkpoint(run / "discriminator" / "best.ckpt", "cpu", weights_only=True).eval()
-    episodes = Episodes.read(file)
-    rows = rows_of_transitions(episodes.length)
-    step = Step(*map(torch.from_numpy, (episodes.obs[rows], episodes.state[rows], episodes.actions)))
-    with torch.no_grad():
-        assert columns(run)["log_ratio"] == pytest.approx(module(step).numpy(), abs=1e-4)
+    assert_log_ratio_is_the_checkpoint_s(run, file)
     elsewhere = ["--config", str(run / "config.yaml"), "--trainer.accelerator", "cpu"]
     assert main(["test", *elsewhere, "--rollout.episodes", "2"]) == 0
 
