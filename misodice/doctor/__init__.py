@@ -177,8 +177,7 @@ def _probe(probe: Probe, environment: dict[str, str] | None = None) -> Check:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        # jax would take most of a GPU's memory from whoever is at work there.
-        env={**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", **(environment or {})},
+        env={**os.environ, **(environment or {})},
         start_new_session=True,
     )
     try:

@@ -93,27 +93,31 @@ class Compiled:
         self.step = jax.jit(jax.vmap(self._step_one))
 
     def _reset_one(self, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
-        obs, state = self.game.reset(key)
-        return state, self._observe(obs, state)
+        _, state = self.game.reset(key)
+        # The enemy's first state is weakly typed; as it is, `step` would be compiled for it and again for all others.
+        state = jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
+        return state, self._observe(state)
 
     def _step_one(self, key: jax.Array, state: Any, ended: jax.Array, actions: jax.Array) -> tuple[Any, ...]:
         key, step_key = jax.random.split(key)
         joint = {agent: actions[i] for i, agent in enumerate(self.game.agents)}
         # step_env, not step: step resets by itself and would lose the last observation.
-        obs, following, rewards, dones, _ = self.game.step_env(step_key, state, joint)
+        _, following, rewards, dones, _ = self.game.step_env(step_key, state, joint)
         following = jax.tree.map(lambda old, new: jnp.where(ended, old, new), state, following)
         reward = jnp.where(ended, 0.0, rewards[self.game.agents[0]])
         game = following.state
         alive = game.unit_alive
         wiped_out = ~alive[: self.game.num_allies].any() | ~alive[self.game.num_allies :].any()
         done = dones["__all__"] | ended
-        return key, following, done, self._observe(obs, following), reward, done & wiped_out, done & ~wiped_out
+        return key, following, done, self._observe(following), reward, done & wiped_out, done & ~wiped_out
 
-    def _observe(self, obs: dict[str, jax.Array], state: Any) -> dict[str, jax.Array]:
+    def _observe(self, state: Any) -> dict[str, jax.Array]:
+        # Not what the game returned: that is of the step after, where a game that has ended stands still.
+        obs = self.game.get_obs(state)
         available = self.game.get_avail_actions(state)
         return {
             "obs": jnp.stack([obs[agent] for agent in self.game.agents]),
-            "state": obs["world_state"].astype(jnp.float32),
+            "state": self.game.get_world_state(state).astype(jnp.float32),
             "available_actions": jnp.stack([available[agent] for agent in self.game.agents]).astype(bool),
         }
 
