@@ -8,7 +8,7 @@ from misodice.data.collect import make_actor
 from misodice.data.episodes import Episode
 from misodice.envs import EnvConfig, make_env
 from misodice.envs.base import TeamEnv, rollout
-from misodice.envs.smax import RACES, STOP, UNITS, RaceUnitTypes, SmaxEnv, make_game
+from misodice.envs.smax import RACES, STOP, UNITS, RaceUnitTypes, make_game
 from misodice.errors import MisodiceError
 
 GAMES = 8
@@ -31,10 +31,12 @@ def episodes(env) -> list[Episode]:
     ]
 
 
-def test_the_game_is_compiled_once(env, episodes):
-    assert isinstance(env, SmaxEnv)
-    assert len(episodes) == 2 * GAMES
-    assert (env.compiled.reset._cache_size(), env.compiled.step._cache_size()) == (1, 1)
+def test_a_step_ends_in_the_types_it_began_with(env):
+    """Or it would be compiled a second time."""
+    env.reset(seed=0)
+    before = [leaf.aval for leaf in jax.tree.leaves((env._keys, env._state, env._ended))]
+    env.step(np.full((GAMES, env.n_agents), STOP))
+    assert [leaf.aval for leaf in jax.tree.leaves((env._keys, env._state, env._ended))] == before
 
 
 def test_each_agent_sees_itself_as_the_state_does(env, episodes):
