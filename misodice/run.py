@@ -102,4 +102,6 @@ class RunDir:
 
 def versions() -> dict[str, str]:
     """Of what a result depends on."""
-    return {package: version(package) for package in ("misodice", "torch", "lightning", "numpy", "gymnasium")}
+    # misodice's own is asked of the code: run from a checkout that is on the path alone, no metadata is installed.
+    others = {package: version(package) for package in ("torch", "lightning", "numpy", "gymnasium")}
+    return {"misodice": __version__} | others
