@@ -35,7 +35,7 @@ def main() -> int:
         from misodice.doctor import doctor_command
 
         return int(auto_cli(doctor_command, args=sys.argv[2:], prog="misodice doctor", as_positional=False))
-    from misodice.cli import main as cli
+    from misodice.cli.main import main as cli
 
     return cli()
 

@@ -14,8 +14,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 import pytest
 from hypothesis import settings
 
-from misodice.data.collect import Source, collect
 from misodice.envs import EnvConfig
+from misodice.rollout.collect import Source, collect
 
 # How long an example takes is the machine's affair.
 settings.register_profile("misodice", deadline=None)

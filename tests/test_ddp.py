@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from misodice.data.episodes import Episodes, rows_of_transitions
-from misodice.datamodules.batch import Step
+from misodice.datamodules.batches import Step
 from misodice.modules import Discriminator
-from tests.test_cli import fit as fit_task
-from tests.test_cli import fit_command, metrics
+from tests.helpers.cli import fit as fit_task
+from tests.helpers.cli import fit_command, metrics
 
 ROOT = Path(__file__).parent.parent
 # Not SMAX, which would be compiled in each process.
@@ -124,7 +124,7 @@ def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(hopp
 
 @pytest.mark.parametrize("how", ["raises", pytest.param("is killed", marks=pytest.mark.slow)])
 def test_a_process_that_dies_ends_the_other(hopper_file, tmp_path, how):
-    die = {"class_path": "tests.dying.DieInSecond", "init_args": {"how": how}}
+    die = {"class_path": "tests.helpers.dying.DieInSecond", "init_args": {"how": how}}
     done = fit_in_two(tmp_path / "run", hopper_file, "--trainer.callbacks", json.dumps([die]))
     assert done.returncode != 0
     if how == "raises":
@@ -145,7 +145,7 @@ def processes_of_group(group: int) -> list[int]:
 
 
 def test_ctrl_c_saves_first_and_leaves_no_process(hopper_file, tmp_path):
-    stop = {"class_path": "tests.dying.SignalAt"}
+    stop = {"class_path": "tests.helpers.dying.SignalAt"}
     stop["init_args"] = {"stage": "value", "step": 4, "number": int(signal.SIGINT), "once": str(tmp_path / "once")}
     more = ["--trainer.callbacks", json.dumps([stop]), "--trainer.max_epochs", "3", "--ckpt_path", "last"]
     run = subprocess.Popen(

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from misodice import doctor
-from misodice.cli import main
+from misodice.cli.main import main
 from misodice.doctor import PROBES, Check, Probe, diagnose, main_job
 
 KEY = "sk-a-secret-key"

@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from misodice import export as package
-from misodice.cli import main
-from misodice.envs.bodies import Bodies
-from misodice.envs.mamujoco import MamujocoEnv
+from misodice.cli.main import main
+from misodice.envs.mamujoco.bodies import Bodies
+from misodice.envs.mamujoco.env import MamujocoEnv
 from misodice.errors import MisodiceError
 from misodice.export import export
 from misodice.export.agent import one_agent
 from misodice.export.check import compare, random_samples
 from misodice.modules import Policy
-from tests.test_cli import CONFIGS, fit
+from tests.helpers.cli import CONFIGS, fit
 
 HEADS = {"categorical": "smacv2_zerg", "normal": "mamujoco_hopper", "tanh_normal": "mamujoco_hopper"}
 FORMATS = {"onnx": "last.onnx", "torchscript": "last.pt", "pt2": "last.pt2"}

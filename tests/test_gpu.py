@@ -10,9 +10,9 @@ import pytest
 import torch
 from lightning.fabric.utilities import move_data_to_device
 
-from misodice.cli import main
+from misodice.cli.main import main
+from tests.helpers.cli import fit, metrics
 from tests.modules.test_numerics import batches, spec
-from tests.test_cli import fit, metrics
 from tests.test_ddp import assert_log_ratio_is_the_checkpoint_s
 
 pytestmark = [

@@ -11,12 +11,12 @@ import pytest
 import torch
 from filelock import FileLock
 
-from misodice.data.collect import Source, collect
 from misodice.data.episodes import Episodes
 from misodice.envs import EnvConfig
-from tests.dying import Processes, kill_until_done
-from tests.test_cli import fit as fit_task
-from tests.test_cli import fit_command, metrics
+from misodice.rollout.collect import Source, collect
+from tests.helpers.cli import fit as fit_task
+from tests.helpers.cli import fit_command, metrics
+from tests.helpers.dying import Processes, kill_until_done
 
 # Hopper, not SMAX: a process that is killed early would spend itself on compiling.
 fit = partial(fit_task, config="mamujoco_hopper")
@@ -89,7 +89,7 @@ def test_killed_at_any_moment(processes, hopper_file, whole, tmp_path):
 def stop(stage: str, step: int, number: int, folder: Path) -> dict[str, object]:
     once = str(folder / f"{stage}_{step}")
     arguments = {"stage": stage, "step": step, "number": int(number), "once": once}
-    return {"class_path": "tests.dying.SignalAt", "init_args": arguments}
+    return {"class_path": "tests.helpers.dying.SignalAt", "init_args": arguments}
 
 
 def test_told_to_stop_it_saves_first(hopper_file, whole, tmp_path, capsys):
@@ -210,7 +210,7 @@ def test_collecting_killed_leaves_nothing_half_written(processes, tmp_path):
 
 @pytest.mark.slow
 def test_memory_and_files_stay_as_they_are_over_200_epochs(processes, hopper_file, tmp_path):
-    watch = {"class_path": "tests.dying.Watch", "init_args": {"path": str(tmp_path / "watched")}}
+    watch = {"class_path": "tests.helpers.dying.Watch", "init_args": {"path": str(tmp_path / "watched")}}
     length = ["--trainer.max_epochs", "200", "--discriminator.patience", "200", "--rollout.every_n_epochs", "20"]
     more = ["--data.ranking", "oracle", "--trainer.callbacks", json.dumps([watch])]
     assert processes.run(arguments(hopper_file, *length, *more), tmp_path) == 0

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import yaml
 
-from misodice.cli import main
-from misodice.data.collect import Source, collect, default_sources
+from misodice.cli.main import main
 from misodice.data.episodes import Episodes
 from misodice.envs import EnvConfig
-from tests.labelling.fake_openai import serve
-from tests.test_cli import CONFIGS
+from misodice.rollout.collect import Source, collect, default_sources
+from tests.helpers.cli import CONFIGS
+from tests.helpers.fake_openai import serve
 
 ROOT = CONFIGS.parent
 TASKS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))

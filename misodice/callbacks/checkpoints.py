@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from misodice.files import write_bytes
+from misodice.runs.files import write_bytes
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
 
-from misodice.data.collect import PolicyActor
 from misodice.envs import EnvConfig, make_env
 from misodice.envs.base import TeamEnv, rollout
 from misodice.modules.policy import Policy
+from misodice.rollout.collect import PolicyActor
 
 
 class Rollout(Callback):

@@ -20,7 +20,7 @@ import numpy as np
 
 from misodice.data.hdf5 import Sink, own_dataset
 from misodice.errors import MisodiceError
-from misodice.files import cannot_write
+from misodice.runs.files import cannot_write
 
 FORMAT = "misodice-episodes"
 VERSION = 1

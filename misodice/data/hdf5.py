@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 
 from misodice.errors import MisodiceError
-from misodice.files import cannot_write, write_bytes
+from misodice.runs.files import cannot_write, write_bytes
 
 
 @contextmanager

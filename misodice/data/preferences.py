@@ -23,7 +23,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from misodice.errors import MisodiceError
-from misodice.files import write_text
+from misodice.runs.files import write_text
 
 FORMAT = "misodice-preferences"
 VERSION = 1

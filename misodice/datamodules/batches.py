@@ -1,87 +1,123 @@
-"""What an epoch is made of: items in a seeded order, cut into batches."""
+"""The batches the stages get; every shape is stated once, here.
+
+B transitions, n agents, O observation entries, S state entries, A actions (discrete) or action entries (continuous).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
-import torch
 from torch import Tensor
 
-B = TypeVar("B")
 
+@dataclass
+class Spec:
+    """What the networks must know of the data, and what it says of itself; plain values, kept in every checkpoint.
 
-class Batches(Generic[B]):
-    """Batches of a seeded permutation, each shared out evenly among the processes of a distributed run.
-
-    W processes with batches of B learn from what one process learns from with batches of W·B.
-
-    Args:
-        items: what is permuted and cut, int64 [M].
-        batch_size: items of one batch of one process, B.
-        make: batch from the items of all processes, the slice of them that is this one's, and the generator that any
-            further draw must use: for the items of all processes, so that theirs go on from the same place.
-        seed: of the permutation; `epoch()` is added, so that each epoch differs and a resumed one agrees.
-        epoch: the current epoch.
-        rank, world_size: this process among how many.
-        shuffle: False keeps the order. The last item is repeated where there are too few for an even share.
-        weight: how often each item is drawn in an epoch, relative to the others, [M]; None draws each once.
+    env, obs_features and action_scale are the episodes file's own words (see `misodice.data.episodes.Header`): a
+    checkpoint that has left its run can still tell what it acts in. Older checkpoints lack them.
     """
 
-    def __init__(
-        self,
-        items: Tensor,
-        batch_size: int,
-        make: Callable[[Tensor, slice, torch.Generator], B],
-        seed: int,
-        epoch: Callable[[], int],
-        rank: int,
-        world_size: int,
-        shuffle: bool = True,
-        weight: Tensor | None = None,
-    ) -> None:
-        self.items, self.batch_size, self.make, self.weight = items, batch_size, make, weight
-        self.seed, self.epoch, self.shuffle = seed, epoch, shuffle
-        self.rank, self.world_size = rank, world_size
-        self.share = -(-len(items) // world_size)
-        self._place: dict[str, int] = {"epoch": 0, "batches": 0}
-        self._loaded: dict[str, int] | None = None
+    n_agents: int
+    obs_dim: int
+    state_dim: int
+    n_actions: int
+    discrete: bool
+    obs_mean: list[float]
+    obs_std: list[float]
+    state_mean: list[float]
+    state_std: list[float]
+    env: dict[str, Any] = field(default_factory=dict)
+    obs_features: list[str] = field(default_factory=list)
+    action_scale: float = 1.0
+    """What the data's continuous actions were divided by: the environment's are so many times the policy's."""
+
+
+@dataclass
+class Step:
+    """What was seen and done: obs [B, n, O], state [B, S], actions [B, n] int64 or [B, n, A] float."""
+
+    obs: Tensor
+    state: Tensor
+    actions: Tensor
+
+
+@dataclass
+class DiscriminatorBatch:
+    """Transitions of D_E and, drawn apart, of D_U."""
+
+    expert: Step
+    union: Step
 
     def __len__(self) -> int:
-        return -(-self.share // self.batch_size)
+        return len(self.union.obs)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where in which epoch this is; Lightning keeps it in checkpoints."""
-        return self._place
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next pass go on from there, if it is of that epoch."""
-        self._loaded = state
+@dataclass
+class ValueBatch:
+    """Transitions of D_U with successors, and initial states in their own sample.
 
-    def __iter__(self) -> Iterator[B]:
-        loaded, self._loaded = self._loaded, None
-        epoch = self.epoch()
-        skipped = loaded["batches"] if loaded and loaded["epoch"] == epoch else 0
-        # What is skipped is drawn all the same, so that what follows is what would have followed.
-        for index, batch in enumerate(islice(self._batches(), skipped, None), skipped):
-            self._place = {"epoch": epoch, "batches": index + 1}
-            yield batch
+    obs and next_obs [B, n, O], state and next_state [B, S], last [B] (1 at an episode's end), log_ratio [B] or [B, n],
+    initial_obs [B₀, n, O], initial_state [B₀, S].
+    """
 
-    def _batches(self) -> Iterator[B]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
-        items = self.items
-        if self.weight is not None:
-            # Systematic resampling: an item comes as often as its weight says, up to one; equal ones come once each.
-            cumulative = self.weight.double().cpu().cumsum(0)
-            start = torch.rand(1, generator=generator, dtype=torch.float64)
-            drawn = torch.ceil(cumulative * (len(items) / cumulative[-1]) - start).long()
-            drawn[-1] = len(items)
-            items = items.repeat_interleave(drawn.diff(prepend=drawn.new_zeros(1)))
-        if self.shuffle:
-            items = items[torch.randperm(len(items), generator=generator)]
-        items = torch.cat([items, items[-1:].expand(self.share * self.world_size - len(items))])
-        generator.manual_seed(generator.initial_seed() * 31)
-        for part in items.split(self.batch_size * self.world_size):  # type: ignore[no-untyped-call]
-            share = len(part) // self.world_size
-            yield self.make(part, slice(self.rank * share, (self.rank + 1) * share), generator)
+    obs: Tensor
+    state: Tensor
+    next_obs: Tensor
+    next_state: Tensor
+    last: Tensor
+    log_ratio: Tensor
+    initial_obs: Tensor
+    initial_state: Tensor
+
+    def __len__(self) -> int:
+        return len(self.obs)
+
+
+@dataclass
+class PolicyBatch:
+    """obs [B, n, O], actions [B, n] or [B, n, A], available_actions [B, n, A] bool or None, weight [B] or [B, n].
+
+    Transitions of greater weight are drawn more often, and `weight` is what is left to weigh by.
+    """
+
+    obs: Tensor
+    actions: Tensor
+    available_actions: Tensor | None
+    weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.obs)
+
+
+@dataclass
+class Transition:
+    """A step and what followed: obs and next_obs [M, n, O], state and next_state [M, S], actions as in `Step`.
+
+    terminated [M] is 1 where the episode ended by the environment's own rules, and nothing follows.
+    """
+
+    obs: Tensor
+    state: Tensor
+    actions: Tensor
+    next_obs: Tensor
+    next_state: Tensor
+    terminated: Tensor
+
+
+@dataclass
+class PairBatch:
+    """P pairs of episodes, as the M real steps of both with nothing padded between them.
+
+    side [M]: 2·pair for a step of its first episode, 2·pair + 1 of its second; weight [M]: how many steps of the
+    episode one stands for; first [P]: 1 where the first episode is the better one.
+    """
+
+    transition: Transition
+    side: Tensor
+    weight: Tensor
+    first: Tensor
+
+    def __len__(self) -> int:
+        return len(self.first)

@@ -40,7 +40,7 @@ def probe_lightning() -> str:
 
 
 def probe_misodice() -> str:
-    import misodice.cli  # all that every command imports
+    import misodice.cli.main  # all that every command imports
 
     return misodice.__version__
 
@@ -48,7 +48,7 @@ def probe_misodice() -> str:
 def probe_jaxmarl() -> str:
     import jax
 
-    from misodice.envs.smax import make_game
+    from misodice.envs.smax.env import make_game
 
     make_game("zerg_5_vs_5")
     return f"{version('jaxmarl')}, jax {jax.__version__} on {jax.devices()[0].device_kind}"
@@ -80,7 +80,7 @@ def probe_smacv2() -> str:
 
 
 def probe_game() -> str:
-    from misodice.envs.starcraft2_tasks import find_game, game_folder
+    from misodice.envs.starcraft2.tasks import find_game, game_folder
 
     if not game_folder().is_dir():
         raise AbsentError(f"no folder {game_folder()}")
@@ -88,7 +88,7 @@ def probe_game() -> str:
 
 
 def probe_maps() -> str:
-    from misodice.envs.starcraft2_tasks import game_folder
+    from misodice.envs.starcraft2.tasks import game_folder
 
     folder = game_folder() / "Maps" / "SMAC_Maps"
     names = sorted(path.stem for path in folder.glob("*.SC2Map"))

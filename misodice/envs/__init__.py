@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from misodice.envs.base import TeamEnv
-from misodice.envs.starcraft2_tasks import game_folder
+from misodice.envs.starcraft2.tasks import game_folder
 from misodice.errors import MisodiceError
 
 
@@ -49,7 +49,7 @@ def make_env(config: EnvConfig, num_envs: int) -> TeamEnv:
     engine = resolve_engine(config)
     if engine == "starcraft2":
         # Engines are imported late: each brings a heavy package that the others do not need.
-        from misodice.envs.starcraft2 import Starcraft2Env, require_starcraft2
+        from misodice.envs.starcraft2.env import Starcraft2Env, require_starcraft2
 
         if config.games < 1:
             raise MisodiceError(f"env.games: found {config.games}, expected at least 1")
@@ -59,11 +59,11 @@ def make_env(config: EnvConfig, num_envs: int) -> TeamEnv:
     if importlib.util.find_spec(package) is None:
         raise MisodiceError(f"env.engine {engine} needs {package}: pip install 'misodice[{extra}]'")
     if engine == "smax":
-        from misodice.envs.smax import SmaxEnv
+        from misodice.envs.smax.env import SmaxEnv
 
         return SmaxEnv(config.task, num_envs)
     try:
-        from misodice.envs.mamujoco import MamujocoEnv
+        from misodice.envs.mamujoco.env import MamujocoEnv
     except (RuntimeError, ImportError, AttributeError) as error:
         raise MisodiceError(
             f"MuJoCo cannot be loaded with MUJOCO_GL={os.environ.get('MUJOCO_GL')} ({error}); unset it, or set it "

@@ -11,9 +11,9 @@ from misodice.errors import MisodiceError
 from misodice.export.agent import one_agent
 from misodice.export.check import TOLERANCE, Difference, compare, random_samples
 from misodice.export.formats import SUFFIX, Format, read, write
-from misodice.files import file_digest, whole
 from misodice.modules.networks import GaussianHead
 from misodice.modules.policy import Policy
+from misodice.runs.files import file_digest, whole
 
 TEAMS = 1000
 """Random joint observations that an export is held against the original on."""

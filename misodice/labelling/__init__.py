@@ -1,7 +1,7 @@
 """Phase 1's labellers (paper 4 and B.2)."""
 
 from misodice.labelling.base import Labeller
-from misodice.labelling.llm import LLMLabeller
+from misodice.labelling.llm.labeller import LLMLabeller
 from misodice.labelling.oracle import OracleLabeller
 from misodice.labelling.recorded import RecordedLabeller
 from misodice.labelling.rule import RuleLabeller

@@ -12,7 +12,7 @@ from misodice.data.preferences import Preferences, PreferencesFile
 from misodice.errors import MisodiceError
 from misodice.labelling.base import Labeller
 from misodice.labelling.show import show
-from misodice.run import fingerprint
+from misodice.runs.run_dir import fingerprint
 
 
 class Labels:

@@ -10,8 +10,8 @@ import numpy as np
 from misodice.data.episodes import Episodes
 from misodice.data.preferences import ANSWERS, Answer, Preferences, PreferencesFile, mark_of_episodes, read_mark
 from misodice.errors import MisodiceError
-from misodice.files import file_digest
 from misodice.labelling.base import Labeller
+from misodice.runs.files import file_digest
 
 
 class RecordedLabeller(Labeller):

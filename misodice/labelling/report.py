@@ -10,8 +10,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from misodice.datamodules.transitions import Transitions
-from misodice.labelling.ranking import plot_labels, rank_quality, suggest_k, win_counts
+from misodice.datamodules.table import Transitions
+from misodice.labelling.quality import plot_labels, rank_quality, suggest_k, win_counts
 
 FIGURES = ("quality", "kendall_tau", "precision_at_k", "auroc")
 

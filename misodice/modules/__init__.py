@@ -4,8 +4,8 @@ from misodice.modules.discriminator import Discriminator
 from misodice.modules.mixers import HyperMixer, IndependentMixer, LinearMixer, Mixer, QMIXMixer, VDNMixer
 from misodice.modules.omapl import OMAPL
 from misodice.modules.policy import Policy
-from misodice.modules.preference import Preference
 from misodice.modules.reward_model import RewardModel
+from misodice.modules.reward_stage import Preference
 from misodice.modules.value import Value
 
 __all__ = [

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAUROC
 
-from misodice.datamodules.batch import DiscriminatorBatch, Spec, Step
+from misodice.datamodules.batches import DiscriminatorBatch, Spec, Step
 from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
 from misodice.modules.networks import AgentMLP, encode_actions
 from misodice.modules.stage import Stage
 
 if TYPE_CHECKING:
-    from misodice.datamodules.batches import Batches
-    from misodice.datamodules.transitions import Transitions
+    from misodice.datamodules.loader import Batches
+    from misodice.datamodules.table import Transitions
 
 
 class Discriminator(Stage):

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from misodice.datamodules.batch import PairBatch, Spec, Transition
+from misodice.datamodules.batches import PairBatch, Spec, Transition
 from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
 from misodice.modules.networks import AgentMLP, encode_actions, start_at_zero
-from misodice.modules.preference import Preference
+from misodice.modules.reward_stage import Preference
 
 
 class OMAPL(Preference):

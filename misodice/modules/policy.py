@@ -11,15 +11,15 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from misodice.datamodules.batch import PolicyBatch, Spec
+from misodice.datamodules.batches import PolicyBatch, Spec
 from misodice.errors import MisodiceError
 from misodice.modules import dice
 from misodice.modules.networks import AgentMLP, CategoricalHead, GaussianHead
 from misodice.modules.stage import Stage
 
 if TYPE_CHECKING:
-    from misodice.datamodules.batches import Batches
-    from misodice.datamodules.transitions import Transitions
+    from misodice.datamodules.loader import Batches
+    from misodice.datamodules.table import Transitions
 
 
 class Policy(Stage):

@@ -12,13 +12,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from misodice import __version__
-from misodice.datamodules.batch import Spec
+from misodice.datamodules.batches import Spec
 from misodice.errors import MisodiceError
 from misodice.modules.networks import Standardise
 
 if TYPE_CHECKING:
-    from misodice.datamodules.batches import Batches
-    from misodice.datamodules.transitions import Transitions
+    from misodice.datamodules.loader import Batches
+    from misodice.datamodules.table import Transitions
 
 
 class Stage(LightningModule):

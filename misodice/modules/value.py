@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from misodice.datamodules.batch import Spec, ValueBatch
+from misodice.datamodules.batches import Spec, ValueBatch
 from misodice.errors import MisodiceError
 from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
@@ -16,8 +16,8 @@ from misodice.modules.networks import AgentMLP
 from misodice.modules.stage import Stage
 
 if TYPE_CHECKING:
-    from misodice.datamodules.batches import Batches
-    from misodice.datamodules.transitions import Transitions
+    from misodice.datamodules.loader import Batches
+    from misodice.datamodules.table import Transitions
 
 
 class Value(Stage):

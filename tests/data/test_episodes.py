@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from misodice.data.episodes import Episode, Episodes, EpisodesWriter, Header
 from misodice.errors import MisodiceError
-from tests.test_cli import fit
+from tests.helpers.cli import fit
 
 
 def make_episode(rng: np.random.Generator, steps: int, n: int, obs: int, state: int, actions: int, discrete: bool):

@@ -11,10 +11,10 @@ import pytest
 
 from misodice.envs import EnvConfig, make_env
 from misodice.envs.base import rollout
-from misodice.envs.mamujoco import _cores
+from misodice.envs.mamujoco.env import _cores
 from misodice.errors import MisodiceError
 from tests.envs.test_starcraft2 import gone
-from tests.test_cli import CONFIGS
+from tests.helpers.cli import CONFIGS
 
 ROOT = CONFIGS.parent
 

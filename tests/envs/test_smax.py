@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from misodice.data.collect import make_actor
 from misodice.data.episodes import Episode
 from misodice.envs import EnvConfig, make_env
 from misodice.envs.base import TeamEnv, rollout
-from misodice.envs.smax import RACES, STOP, UNITS, RaceUnitTypes, make_game
+from misodice.envs.smax.env import RACES, STOP, UNITS, RaceUnitTypes, make_game
 from misodice.errors import MisodiceError
+from misodice.rollout.collect import make_actor
 
 GAMES = 8
 COOLDOWNS = (0.61, 1.07, 1.87, 0.86, 0.5, 0.59)

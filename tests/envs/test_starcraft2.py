@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from misodice.cli import main
-from misodice.data.collect import RandomActor, default_sources, make_actor
+from misodice.cli.main import main
 from misodice.envs import EnvConfig, make_env, resolve_engine
 from misodice.envs.base import rollout
-from misodice.envs.starcraft2 import Starcraft2Env
-from misodice.envs.starcraft2_tasks import obs_feature, state_feature, task_options, unit_types
+from misodice.envs.starcraft2.env import Starcraft2Env
+from misodice.envs.starcraft2.tasks import obs_feature, state_feature, task_options, unit_types
 from misodice.errors import MisodiceError
+from misodice.rollout.collect import RandomActor, default_sources, make_actor
 
-FAKE = Path(__file__).with_name("fake_game.py")
+FAKE = Path(__file__).parents[1] / "helpers" / "fake_game.py"
 MakeEnv = Callable[..., Starcraft2Env]
 
 
@@ -323,7 +323,7 @@ def test_workers_end_with_their_parent(game_folder: Path, tmp_path: Path, signal
     program = (
         # A shell's background job ignores Ctrl-C, and so would its children.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import sys, time; from misodice.envs.starcraft2 import Starcraft2Env\n"
+        "import sys, time; from misodice.envs.starcraft2.env import Starcraft2Env\n"
         f"env = Starcraft2Env('zerg_5_vs_5', 2, command=[sys.executable, {str(FAKE)!r}, {str(ledger)!r}, 'none'])\n"
         "env.reset(seed=0); print('ready', flush=True); time.sleep(60)\n"
     )

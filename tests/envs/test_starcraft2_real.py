@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from misodice.cli import main
-from misodice.data.collect import RandomActor, make_actor
+from misodice.cli.main import main
 from misodice.data.episodes import Episodes
 from misodice.envs import EnvConfig, make_env, resolve_engine
 from misodice.envs.base import rollout
-from misodice.envs.starcraft2 import Starcraft2Env
-from misodice.envs.starcraft2_features import smacv2_features
-from misodice.envs.starcraft2_tasks import check_map, find_game
+from misodice.envs.starcraft2.env import Starcraft2Env
+from misodice.envs.starcraft2.features import smacv2_features
+from misodice.envs.starcraft2.tasks import check_map, find_game
 from misodice.errors import MisodiceError
+from misodice.rollout.collect import RandomActor, make_actor
 
 
 def lacking() -> str:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from misodice.modules import QMIXMixer, VDNMixer, dice
-from tests.exact.fit import fit_policy, fit_value
-from tests.exact.problem import random_problem
+from tests.helpers.fit_exactly import fit_policy, fit_value
+from tests.helpers.problem import random_problem
 
 SEEDS = st.integers(0, 2**31 - 1)
 ALPHA = st.sampled_from([0.0, 0.05, 0.5, 1.0, 10.0])

@@ -9,8 +9,8 @@ import torch
 
 from misodice.errors import MisodiceError
 from misodice.modules import HyperMixer, LinearMixer, Value, VDNMixer
-from tests.exact.fit import built, fit_discriminator, fit_policy, fit_value, minimise
-from tests.exact.problem import random_problem, total_variation
+from tests.helpers.fit_exactly import built, fit_discriminator, fit_policy, fit_value, minimise
+from tests.helpers.problem import random_problem, total_variation
 
 TOLERANCE = 0.02
 GRID = [

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from misodice.data.episodes import Episodes, EpisodesWriter
-from misodice.datamodules.batch import DiscriminatorBatch, PolicyBatch, Spec, Step, ValueBatch
+from misodice.datamodules.batches import DiscriminatorBatch, PolicyBatch, Spec, Step, ValueBatch
 from misodice.modules import Discriminator, Policy, Value, dice
 from misodice.modules.networks import CategoricalHead, GaussianHead
-from tests.test_cli import fit
+from tests.helpers.cli import fit
 
 PRECISIONS = {"fp32": contextlib.nullcontext, "bf16": lambda: torch.autocast("cpu", torch.bfloat16)}
 ADVANTAGE = torch.cat([-torch.logspace(4, -4, 60), torch.zeros(1), torch.logspace(-4, 4, 60)])

@@ -1,7 +1,6 @@
 """Others' data set files → episodes.h5 (`misodice convert`); docs/convert.md describes the layouts."""
 
 from misodice.data.importers.base import Importer
-from misodice.data.importers.conversion import Converted, convert
 from misodice.data.importers.recognise import FORMATS, importer_of
 
-__all__ = ["FORMATS", "Converted", "Importer", "convert", "importer_of"]
+__all__ = ["FORMATS", "Importer", "importer_of"]

@@ -1,1 +1,0 @@
-"""Many runs at once, and what they come to: statistics, tables, figures and the page."""

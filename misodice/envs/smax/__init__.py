@@ -1,0 +1,1 @@
+"""SMAX, the game-free SMAC-like simulator of jaxmarl."""

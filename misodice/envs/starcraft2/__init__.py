@@ -1,0 +1,1 @@
+"""StarCraft II through the smacv2 package."""

@@ -1,0 +1,1 @@
+"""Many runs: tasks, variants, methods and seeds on Ray."""

@@ -1,0 +1,1 @@
+"""Episodes in words, for a labeller that reads."""

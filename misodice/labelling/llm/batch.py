@@ -1,0 +1,178 @@
+"""The Batch API: half the price, answers within 24 hours, in any order."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from misodice.errors import MisodiceError
+from misodice.labelling.llm.ledger import Ledger
+from misodice.labelling.llm.live import Body, budget_reached
+from misodice.labelling.llm.question import Reply, Request, read_completion
+from misodice.labelling.llm.server import FailedError, Server, passing
+
+if TYPE_CHECKING:
+    from openai.types import Batch
+
+MAX_REQUESTS = 50_000
+MAX_BYTES = 200_000_000
+ENDED = ("completed", "expired", "cancelled", "failed")
+TOKEN = "misodice"
+"""Name of the batch's metadata entry that tells one of ours from others."""
+
+
+class BatchRun:
+    """Sends the open requests as batches, one after another, until each has a reply.
+
+    A `batch` line in preferences.jsonl names every batch that was begun, a second one says that it is merged; so a
+    run that was stopped waits for the batch it had begun and sends nothing again.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        ledger: Ledger,
+        body: Body,
+        structured: str,
+        advance: Callable[[], None],
+        say: Callable[[str], None],
+        poll: float,
+    ) -> None:
+        self.server, self.ledger, self.body, self.structured = server, ledger, body, structured
+        self.advance, self.say, self.poll = advance, say, poll
+
+    async def run(self) -> None:
+        """Raises MisodiceError at the budget, or where the server fails or cancels a batch."""
+        for begun in self.ledger.batches_under_way:
+            await self._finish(begun)
+        while self.ledger.open_requests:
+            await self._finish(await self._begin())
+
+    async def _begin(self) -> str:
+        chunk = self._chunk()
+        token = self._token(chunk)
+        batch = await self._lost(token) or await self._create(chunk, token)
+        self.ledger.note("batch", id=batch, status="begun", requests=[request.custom_id for request in chunk])
+        self.say(f"batch {batch}: {len(chunk)} requests sent; this may be stopped, the same command goes on")
+        return batch
+
+    def _chunk(self) -> list[Request]:
+        chunk: list[Request] = []
+        size = 0
+        for request in self.ledger.open_requests:
+            size += len(self._line(request))
+            if len(chunk) == MAX_REQUESTS or size > MAX_BYTES or not self.ledger.reserve(request):
+                break
+            chunk.append(request)
+        if not chunk:
+            raise budget_reached(self.ledger)
+        return chunk
+
+    def _line(self, request: Request) -> bytes:
+        content = {"custom_id": request.custom_id, "method": "POST", "url": "/v1/chat/completions"}
+        return json.dumps(content | {"body": self.body(request, self.structured)}).encode() + b"\n"
+
+    def _token(self, chunk: list[Request]) -> str:
+        """The same for the same requests at the same try, and only then."""
+        tries = [(request.custom_id, self.ledger.tried(request)) for request in chunk]
+        return hashlib.sha256(json.dumps([self.ledger.file.fingerprint, tries]).encode()).hexdigest()[:32]
+
+    async def _lost(self, token: str) -> str | None:
+        """A batch that an earlier run began but was killed before it could note."""
+        page = await self._call(lambda: self.server.client.batches.list(limit=100))
+        known = {line["id"] for line in self.ledger.state("batch")}
+        ours = (batch for batch in page.data if (batch.metadata or {}).get(TOKEN) == token)
+        return next((batch.id for batch in ours if batch.id not in known), None)
+
+    async def _create(self, chunk: list[Request], token: str) -> str:
+        client = self.server.client
+        content = b"".join(self._line(request) for request in chunk)
+        file = await self._call(lambda: client.files.create(file=("misodice.jsonl", content), purpose="batch"))
+        batch = await self._call(
+            lambda: client.batches.create(
+                input_file_id=file.id,
+                endpoint="/v1/chat/completions",
+                completion_window="24h",
+                metadata={TOKEN: token},
+            )
+        )
+        return str(batch.id)
+
+    async def _finish(self, batch_id: str) -> None:
+        batch = await self._wait(batch_id)
+        for file in (batch.output_file_id, batch.error_file_id):
+            if file:
+                await self._merge(batch_id, file)
+        for request in self._sent(batch_id):
+            self._record(request, Reply(problem=f"batch {batch.status} without it"), batch_id)
+        self.ledger.note("batch", id=batch_id, status=batch.status)
+        if batch.status in ("failed", "cancelled"):
+            errors = (batch.errors.data or []) if batch.errors else []
+            said = "; ".join(str(error.message) for error in errors) or "no reason given"
+            raise MisodiceError(
+                f"LLMLabeller: the server {batch.status} batch {batch_id}: {said}. What was answered is kept: the same "
+                "command sends the rest again; --labels.labeller.batch false asks one by one"
+            )
+
+    async def _wait(self, batch_id: str) -> Batch:
+        status = None
+        while True:
+            batch: Batch = await self._call(lambda: self.server.client.batches.retrieve(batch_id))
+            if batch.status != status:
+                status = batch.status
+                self.say(f"batch {batch_id}: {status}")
+            if status in ENDED:
+                return batch
+            await asyncio.sleep(self.poll)
+
+    async def _merge(self, batch_id: str, file: str) -> None:
+        # The library has read the whole content by the time this returns.
+        content = await self._call(lambda: self.server.client.files.content(file))
+        sent = {request.custom_id: request for request in self._sent(batch_id)}
+        for line in _results(content.text):
+            request = sent.pop(str(line.get("custom_id")), None)
+            if request is not None:
+                self._record(request, _reply(line), batch_id)
+
+    def _sent(self, batch_id: str) -> list[Request]:
+        """Requests of a batch that have no reply from it yet."""
+        lines = [line for line in self.ledger.state("batch") if line["id"] == batch_id]
+        names = {name for line in lines for name in line.get("requests", [])}
+        requests = [request for request in self.ledger.named(names) if not self.ledger.settled(request)]
+        return [request for request in requests if not self.ledger.replied(request, batch_id)]
+
+    def _record(self, request: Request, reply: Reply, batch_id: str) -> None:
+        self.ledger.record(request, reply, self.structured, batch_id)
+        self.advance()
+
+    async def _call(self, make: Callable[[], Any]) -> Any:
+        try:
+            return await self.server.call(make, timeout=None)
+        except FailedError as error:
+            raise MisodiceError(
+                f"LLMLabeller: {self.server.client.base_url}: the Batch API failed ({error.problem}). What was "
+                "answered is kept: the same command goes on; --labels.labeller.batch false asks one by one"
+            ) from None
+
+
+def _results(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def _reply(line: dict[str, Any]) -> Reply:
+    response, error = line.get("response") or {}, line.get("error") or {}
+    status = response.get("status_code")
+    if status == 200:
+        return read_completion(response.get("body"))
+    if status is None:
+        return Reply(problem=str(error.get("code") or "no response"))
+    return Reply(problem=f"HTTP {status}", final=not passing(status))

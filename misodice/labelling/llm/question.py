@@ -1,0 +1,217 @@
+"""What a language model is asked and how its answer is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from misodice.data.episodes import Episodes
+from misodice.data.preferences import Answer
+from misodice.errors import MisodiceError
+from misodice.labelling.describe.units import Describer, tokens
+
+Order = Literal["forward", "swapped"]
+ORDERS: tuple[Order, Order] = ("forward", "swapped")
+
+STRUCTURED = ("json_schema", "json_object_with_schema", "json_object", "text")
+"""Ways to get a structured answer, best first; llama.cpp's server takes the second, others only the last."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question: a pair in one order. `key` is a hash of everything that is sent and of the order."""
+
+    pair: int
+    order: Order
+    prompt: str
+    key: str
+
+    @property
+    def custom_id(self) -> str:
+        """Name of this request in the Batch API."""
+        return custom_id(self.pair, self.order, self.key)
+
+
+def custom_id(pair: int, order: str, key: str) -> str:
+    """Two pairs of equal episodes have equal keys, so the pair is part of the name."""
+    return f"{pair}-{order}-{key}"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: an answer, or the problem why there is none.
+
+    Attributes:
+        answer: as given, in the order asked; None where there is a problem.
+        problem: why there is no answer.
+        final: asking again would not help.
+        usage: tokens that were paid for, as the server tells; empty where it does not.
+    """
+
+    answer: Answer | None = None
+    reason: str | None = None
+    problem: str | None = None
+    final: bool = False
+    raw: str | None = None
+    model: str | None = None
+    usage: dict[str, int] | None = None
+
+
+class Prompts:
+    """Renders pairs of episodes with a Jinja template.
+
+    The template is given `task`, `engine`, `first` and `second` (descriptions) and `reason` (whether one is wanted). It
+    runs in Jinja's sandbox.
+
+    Args:
+        episodes: the file.
+        template: path of a template; None is the package's own.
+        reason: whether a reason is asked for.
+        moments: moments described before the last state.
+        max_tokens: of the whole prompt.
+
+    Raises:
+        MisodiceError: the template cannot be read or rendered, or the file cannot be described.
+    """
+
+    def __init__(self, episodes: Episodes, template: str | None, reason: bool, moments: int, max_tokens: int) -> None:
+        try:
+            from jinja2 import StrictUndefined, TemplateError
+            from jinja2.sandbox import SandboxedEnvironment
+        except ImportError as error:
+            raise MisodiceError("LLMLabeller needs jinja2: pip install 'misodice[llm]'") from error
+        self._name, self._error = template or "the built-in template", TemplateError
+        environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
+        env = episodes.header.env
+        self._context = {"task": env.get("task"), "engine": env.get("engine"), "reason": reason}
+        try:
+            self._template = environment.from_string(template_text(template))
+        except TemplateError as error:
+            raise self._complaint(error) from error
+        frame = tokens(self._render("", ""))
+        self._describe = Describer(episodes, moments, (max_tokens - frame) // 2)
+
+    def __call__(self, first: int, second: int) -> str:
+        """The prompt that shows episode `first` before episode `second`."""
+        return self._render(self._describe(first), self._describe(second))
+
+    def _render(self, first: str, second: str) -> str:
+        try:
+            return self._template.render(first=first, second=second, **self._context)
+        except self._error as error:
+            raise self._complaint(error) from error
+
+    def _complaint(self, error: Exception) -> MisodiceError:
+        line = getattr(error, "lineno", None)
+        where = f"{self._name}, line {line}" if line else self._name
+        return MisodiceError(
+            f"LLMLabeller: template {where}: {error}; it may use task, engine, first, second and reason"
+        )
+
+
+def template_text(template: str | None) -> str:
+    """The text of a prompt template; None is the package's own.
+
+    Raises:
+        MisodiceError: the file cannot be read.
+    """
+    if template is None:
+        return files("misodice.labelling.llm").joinpath("prompts/pair.jinja").read_text(encoding="utf-8")
+    try:
+        return Path(template).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MisodiceError(f"LLMLabeller: template: {error}; name a readable UTF-8 text file") from error
+
+
+def body(prompt: str, model: str, parameters: dict[str, Any], structured: str, reason: bool) -> dict[str, Any]:
+    """The JSON of one chat completion."""
+    content = {"model": model, "messages": [{"role": "user", "content": prompt}], **parameters}
+    wanted = response_format(structured, reason)
+    return content | ({"response_format": wanted} if wanted else {})
+
+
+def response_format(structured: str, reason: bool) -> dict[str, Any] | None:
+    """The `response_format` of one of `STRUCTURED`; None for plain text."""
+    schema = answer_schema(reason)
+    formats: dict[str, dict[str, Any]] = {
+        "json_schema": {
+            "type": "json_schema",
+            "json_schema": {"name": "preference", "strict": True, "schema": schema},
+        },
+        "json_object_with_schema": {"type": "json_object", "schema": schema},
+        "json_object": {"type": "json_object"},
+    }
+    return formats.get(structured)
+
+
+def answer_schema(reason: bool) -> dict[str, Any]:
+    """JSON schema of an answer. The reason stands first, so that it is thought of before the winner is named."""
+    winner = {"type": "string", "enum": ["first", "second", "tie"]}
+    properties = ({"reason": {"type": "string"}} if reason else {}) | {"winner": winner}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def request_key(model: str, parameters: dict[str, Any], reason: bool, prompt: str, order: Order) -> str:
+    """Hash of everything that determines a reply."""
+    content = json.dumps([model, parameters, answer_schema(reason), prompt, order], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def read_completion(payload: Any) -> Reply:
+    """Read a chat completion as it came; whatever is wrong with it becomes the reply's problem, never an exception."""
+    choices = payload.get("choices") if isinstance(payload, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(choice, dict) or not isinstance(message, dict):
+        return Reply(problem="no chat completion", raw=json.dumps(payload)[:2000])
+    model, content, refusal = payload.get("model"), message.get("content"), message.get("refusal")
+    usage = _usage(payload.get("usage"))
+    blank = Reply(model=model if isinstance(model, str) else None, usage=usage)
+    if refusal or choice.get("finish_reason") == "content_filter":
+        return replace(blank, problem="refused", final=True, raw=str(refusal or content))
+    if not isinstance(content, str) or not content.strip():
+        return replace(blank, problem="empty", raw=content if isinstance(content, str) else None)
+    answer, reason = read_answer(content)
+    problem = None if answer else "malformed"
+    return replace(blank, answer=answer, reason=reason, problem=problem, final=answer is not None, raw=content)
+
+
+def read_answer(text: str) -> tuple[Answer | None, str | None]:
+    """Winner and reason in a model's text: the last JSON object that names a winner, or the bare word."""
+    found: tuple[Answer | None, str | None] = (None, None)
+    for value in _objects(text):
+        winner = value.get("winner")
+        if isinstance(winner, str) and winner in ("first", "second", "tie"):
+            reason = value.get("reason")
+            found = winner, reason if isinstance(reason, str) else None  # type: ignore[assignment]
+    word = text.strip().strip(".\"'`*").lower()
+    if found[0] is None and word in ("first", "second", "tie"):
+        return word, None  # type: ignore[return-value]
+    return found
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    decoder = json.JSONDecoder()
+    for match in re.finditer(r"\{", text):
+        try:
+            value, _ = decoder.raw_decode(text, match.start())
+        except (json.JSONDecodeError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def _usage(given: Any) -> dict[str, int]:
+    names = ("prompt_tokens", "completion_tokens")
+    return {name: given[name] for name in names if isinstance(given, dict) and isinstance(given.get(name), int)}

@@ -1,0 +1,1 @@
+"""Trains the stages in order."""

@@ -1,0 +1,107 @@
+"""One run's folder: fixed file names, fingerprints of what made each artefact, and the summary."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from misodice import __version__
+from misodice.errors import MisodiceError
+from misodice.runs.files import read_json, whole, write_json
+from misodice.runs.lock import alone_in
+
+
+def fingerprint(*parts: Any) -> str:
+    """Short hash of configuration values and earlier fingerprints."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def check_version(path: Path, found: object) -> None:
+    """Raise a MisodiceError if another version of misodice made the file."""
+    if found != __version__:
+        raise MisodiceError(
+            f"{path}: made by misodice {found or 'before 0.1'}, this is {__version__}: choose another --run_dir, or "
+            f"delete {path.parent} to have the stage trained anew"
+        )
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """runs/{config}/{method}/seed_{seed}."""
+
+    path: Path
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep other processes out of it.
+
+        Raises:
+            MisodiceError: another process has it, or nothing can be written there.
+        """
+        taken = (
+            f"{self.path}: another process is at work in this run directory; wait for it, or choose another --run_dir"
+        )
+        with ExitStack() as held:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(alone_in(self.path, taken))
+            except OSError as error:
+                raise MisodiceError(
+                    f"{self.path}: the run directory cannot be written ({error}); choose another --run_dir"
+                ) from error
+            for left in self.path.rglob(".*.tmp"):  # of a process that was killed
+                left.unlink()
+            yield
+
+    @property
+    def columns(self) -> Path:
+        return self.path / "columns.h5"
+
+    def stage_record(self, stage: str) -> dict[str, Any] | None:
+        """What a finished stage left: its fingerprint, steps, seconds and samples per second.
+
+        Raises:
+            MisodiceError: another version left it.
+        """
+        path = self.path / stage / "stage.json"
+        record = read_json(path)
+        if record is not None:
+            check_version(path, record.get("version"))
+        return record
+
+    def write_stage_record(self, stage: str, record: dict[str, Any]) -> None:
+        write_json(self.path / stage / "stage.json", {"version": __version__, **record})
+
+    def checkpoint(self, stage: str) -> Path:
+        return self.path / stage / "last.ckpt"
+
+    def log(self, stage: str) -> list[dict[str, str]]:
+        """The rows of a stage's metrics.csv."""
+        path = self.path / stage / "metrics.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def join_metrics(self, stages: list[str]) -> None:
+        """One metrics.csv of all stages' logs; a column a stage does not log is empty."""
+        rows = [{"stage": stage, **row} for stage in stages for row in self.log(stage)]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        with whole(self.path / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, names or ["stage"])
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def versions() -> dict[str, str]:
+    """Of what a result depends on."""
+    # misodice's own is asked of the code: run from a checkout that is on the path alone, no metadata is installed.
+    others = {package: version(package) for package in ("torch", "lightning", "numpy", "gymnasium")}
+    return {"misodice": __version__} | others

@@ -1,0 +1,27 @@
+"""The real command line, as the tests call it."""
+
+import csv
+from pathlib import Path
+
+from misodice.cli.main import main
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SMALL = [
+    *("--labels.n_pairs", "60", "--data.k", "5", "--data.batch_size", "64"),
+    *("--rollout.episodes", "2", "--rollout.every_n_epochs", "1"),
+    *("--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"),
+]
+
+
+def fit_command(run_dir: Path | str, data: Path, *more: str, config: str = "smacv2_zerg") -> list[str]:
+    where = ["--data.path", str(data), "--run_dir", str(run_dir)]
+    return ["fit", "--config", str(CONFIGS / f"{config}.yaml"), *where, *SMALL, *more]
+
+
+def fit(run_dir: Path, data: Path, *more: str, config: str = "smacv2_zerg", status: int = 0) -> None:
+    assert main(fit_command(run_dir, data, *more, config=config)) == status
+
+
+def metrics(run_dir: Path) -> list[dict[str, str]]:
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
