@@ -23,16 +23,17 @@ test: install
 slow: install
 	$(BIN)/python -m pytest -m slow
 
-## lint, format, types, docs
+## lint, format, types, imports by layer, docs
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/mkdocs build --strict --quiet
 
 ## samples per second of each stage beside a bare loop, rollouts, start-up (docs/performance.md); wants an idle machine
 bench: install
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python perf/throughput.py
 
 ## known vulnerabilities of the pinned versions; needs the network
 audit: install

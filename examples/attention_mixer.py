@@ -6,7 +6,7 @@ misodice fit --config configs/smacv2_zerg.yaml --value.mixer examples.attention_
 import torch
 from torch import Tensor, nn
 
-from misodice.modules import Mixer
+from misodice import Mixer
 
 
 class AttentionMixer(Mixer):
@@ -24,4 +24,5 @@ class AttentionMixer(Mixer):
 
     def forward(self, values: Tensor, state: Tensor) -> Tensor:
         attention = torch.softmax(self.query(state) @ self.keys.T, dim=-1) * self.n_agents
-        return (attention * values).sum(dim=-1) + self.bias(state).squeeze(-1)
+        mixed: Tensor = (attention * values).sum(dim=-1) + self.bias(state).squeeze(-1)
+        return mixed

@@ -22,6 +22,7 @@ Many runs, and what is left of one:
   benchmark   run a grid of tasks, methods and seeds
   report      tables and figures of finished runs
   export      one agent's policy as ONNX, TorchScript or pt2
+  configs     copy the shipped config files into a folder
   doctor      what is installed and usable on this machine
 """
 

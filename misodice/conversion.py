@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,9 +17,9 @@ from misodice.data.episodes import Episode, EpisodesWriter, Header
 from misodice.data.importers.base import Importer, fault
 from misodice.data.importers.recognise import importer_of
 from misodice.data.preferences import mark_of_episodes, write_preferences
-from misodice.envs import EnvConfig, make_env
+from misodice.envs import Engine, MaMuJoCo, Outline, StarCraft2
 from misodice.errors import MisodiceError
-from misodice.rollout.collect import progress
+from misodice.runs.progress import progress
 
 COMADICE_SCALE = 4.0
 """What ComaDICE's own code divides its MuJoCo actions by."""
@@ -39,19 +38,21 @@ class Converted:
 
 @dataclass(frozen=True)
 class Target:
-    """Where the rollouts will be: what the header says of it, and the agents' actions in its order."""
+    """Where the rollouts will be.
+
+    Args:
+        env: what the header says of it.
+        outline: names, sizes, and the agents' share of a body's actuators.
+    """
 
     env: dict[str, Any]
-    to_local: Callable[[np.ndarray], np.ndarray] | None = None
-    obs_features: list[str] | None = None
-    state_features: list[str] | None = None
-    sizes: dict[str, int] | None = None
+    outline: Outline
 
 
 def convert(
     path: str | Path,
     output: str | Path,
-    env: EnvConfig,
+    engine: Engine | None = None,
     source: str | None = None,
     format: str = "auto",
     action_scale: float | None = None,
@@ -62,17 +63,17 @@ def convert(
     Nothing appears under `output` until all is read and found good.
 
     Args:
-        path: file or folder in one of `recognise.FORMATS`.
+        path: file or folder in one of `recognise.FORMATS`, or in the layout of an importer of your own.
         output: episodes file to write; preferences go beside it, as {stem}.preferences.jsonl.
-        env: where rollouts will be; engine "auto" is starcraft2 for discrete actions and mamujoco for others.
+        engine: where rollouts will be; None is StarCraft2 for discrete actions and MaMuJoCo for others.
         source: written beside each episode, hidden from training.
-        format: name of the layout, or "auto".
+        format: name of the layout, class path of an `Importer`, or "auto".
         action_scale: what continuous actions are divided by; None is 1 where all lie within ±1, 4 where they lie
             within ±4, and else the greatest, rounded up.
         console: where notes go; None prints none.
 
     Raises:
-        MisodiceError: the file is of no known layout or malformed, or is no data of `env`.
+        MisodiceError: the file is of no known layout or malformed, or is no data of `engine`.
     """
     path, output, console = Path(path), Path(output), console or Console(quiet=True)
     importer = importer_of(path, format)
@@ -80,13 +81,13 @@ def convert(
         raise MisodiceError(f"{output}: is the input itself; name another --output")
     with importer, progress(console) as bar:
         task = bar.add_task(f"convert {path.name} ({importer.name}, {importer.unit})", total=importer.total)
-        engine = _engine(env, importer)
+        engine = _checked(engine, importer)
         scale = 1.0 if importer.discrete else _scale(importer, action_scale)
         episodes = importer.episodes()
         first = next(episodes, None)
         if first is None:
             raise fault(path, importer.unit, "no episode of at least one step", "at least one")
-        target = _target(replace(env, engine=engine), importer, first)
+        target = _target(engine, importer, first)
         written = steps = 0
         with EpisodesWriter(output, _header(target, importer, first, scale)) as writer:
             for episode in chain([first], episodes):
@@ -100,13 +101,12 @@ def convert(
     return Converted(written, steps, dict(importer.skipped), preferences, scale)
 
 
-def _engine(env: EnvConfig, importer: Importer) -> Literal["smax", "starcraft2", "mamujoco"]:
-    engine = env.engine if env.engine != "auto" else "starcraft2" if importer.discrete else "mamujoco"
-    if importer.discrete == (engine == "mamujoco"):
+def _checked(engine: Engine | None, importer: Importer) -> Engine:
+    if engine is None:
+        return StarCraft2() if importer.discrete else MaMuJoCo()
+    if engine.discrete not in (None, importer.discrete):
         kind = "discrete" if importer.discrete else "continuous"
-        raise MisodiceError(
-            f"{importer.path}: actions are {kind}, which env.engine {engine} has not; leave --env.engine out"
-        )
+        raise MisodiceError(f"{importer.path}: actions are {kind}, which env {engine.name} has not; leave --env out")
     return engine
 
 
@@ -133,48 +133,29 @@ def _scaled(importer: Importer, episode: Episode, scale: float, target: Target) 
             f"at most action_scale, {scale:g}",
             "give a greater --action_scale, or leave it out to have it found",
         )
-    if target.to_local is not None:
-        actions = target.to_local(actions.reshape(len(actions), -1))
+    if importer.actuators == "concatenated" and target.outline.from_actuators is not None:
+        actions = target.outline.from_actuators(actions.reshape(len(actions), -1))
     return replace(episode, actions=actions)
 
 
-def _target(env: EnvConfig, importer: Importer, first: Episode) -> Target:
+def _target(engine: Engine, importer: Importer, first: Episode) -> Target:
+    outline = engine.outline()
     converted = {"from": importer.name, "last_observation": importer.last_observation}
-    options = {"version": f"unknown (from {importer.name})", "converted": converted}
-    if env.engine == "starcraft2":
-        # Its names and options are known without the game, which converting must not need.
-        from misodice.envs.starcraft2.features import smacv2_features
-        from misodice.envs.starcraft2.tasks import task_options
-
-        names = smacv2_features(env.task)
-        header = {"engine": env.engine, "task": env.task, "options": task_options(env.task), **options}
-        if names is None:
-            return Target(header)
-        return Target(header, None, *names, {"observation": len(names[0]), "state": len(names[1])})
-    sample = make_env(env, 1)
-    sizes = {
-        "agents": sample.n_agents,
-        "actions": sample.n_actions,
-        "observation": sample.obs_dim,
-        "state": sample.state_dim,
-    }
-    to_local = None
-    if env.engine == "mamujoco":
+    if not importer.discrete:
         found = first.actions.shape[1:]
-        if found != (sample.n_agents, sample.n_actions):
+        expected = outline.sizes.get("agents", found[0]), outline.sizes.get("actions", found[1])
+        if found != expected:
+            said = {name: value for name, value in outline.env.items() if name != "version" and value is not None}
             raise fault(
                 importer.path,
                 "actions",
                 f"{found[0]} agents with {found[1]} entries",
-                f"{sample.n_agents} with {sample.n_actions}, as in {env.task} {sample.header.env['partition']}",
-                "set --env.task and --env.partition to what made the file",
+                f"{expected[0]} with {expected[1]}, as in {', '.join(f'{name} {said[name]}' for name in said)}",
+                "set --env.* to what made the file",
             )
         converted["actuators"] = importer.actuators
-        if importer.actuators == "concatenated":
-            to_local = sample.global_to_local  # type: ignore[attr-defined]
-    sample.close()
-    header = {**sample.header.env, **options}
-    return Target(header, to_local, sample.header.obs_features, sample.header.state_features, sizes)
+    options = {"version": f"unknown (from {importer.name})", "converted": converted}
+    return Target({**outline.env, **options}, outline)
 
 
 def _header(target: Target, importer: Importer, first: Episode, scale: float) -> Header:
@@ -184,8 +165,8 @@ def _header(target: Target, importer: Importer, first: Episode, scale: float) ->
     options = f"; {json.dumps(importer.options, sort_keys=True, default=str)}" if importer.options else ""
     return Header(
         env=target.env,
-        obs_features=names(target.obs_features, "obs", first.obs.shape[2]),
-        state_features=names(target.state_features, "state", first.state.shape[1]),
+        obs_features=names(target.outline.obs_features, "obs", first.obs.shape[2]),
+        state_features=names(target.outline.state_features, "state", first.state.shape[1]),
         action_scale=scale,
         created_by=f"misodice convert {importer.path.name} ({importer.name}{options})",
     )
@@ -223,7 +204,7 @@ def _tell(console: Console, importer: Importer, target: Target, first: Episode, 
     if scale != 1:
         console.print(f"actions are divided by {scale:g}; rollouts multiply by it again", highlight=False)
     sizes = {"observation": first.obs.shape[2], "state": first.state.shape[1], "agents": first.obs.shape[1]}
-    for what, expected in (target.sizes or {}).items():
+    for what, expected in target.outline.sizes.items():
         if what in sizes and sizes[what] != expected:
             console.print(
                 f"warning: {what} size is {sizes[what]} in the file and {expected} in {target.env['engine']}'s "

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from misodice.conversion import convert
-from misodice.envs import EnvConfig
+from misodice.envs import Engine, MaMuJoCo, StarCraft2
 
 rng = np.random.default_rng(0)
-HOPPER, CHEETAH = EnvConfig("mamujoco", "Hopper", "3x1"), EnvConfig("mamujoco", "HalfCheetah", "6x1")
-ZERG, TERRAN, MARINES = (EnvConfig("starcraft2", task) for task in ("zerg_5_vs_5", "terran_20_vs_20", "5m_vs_6m"))
+HOPPER, CHEETAH = MaMuJoCo("Hopper", "3x1"), MaMuJoCo("HalfCheetah", "6x1")
+ZERG, TERRAN, MARINES = (StarCraft2(task) for task in ("zerg_5_vs_5", "terran_20_vs_20", "5m_vs_6m"))
 Fields = dict[str, np.ndarray]
 
 
@@ -140,14 +140,14 @@ def og_marl(path: Path, steps: int, length: int, n: int, obs: int, state: int, a
     return path
 
 
-def measure(path: Path, output: Path, env: EnvConfig, channel: object) -> None:
+def measure(path: Path, output: Path, engine: Engine, channel: object) -> None:
     """In a process of its own, whose peak is that of the conversion and of what it imports."""
 
     def peak() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     before, started, worked = peak(), time.perf_counter(), time.process_time()
-    done = convert(path, output, env)
+    done = convert(path, output, engine)
     seconds, busy = time.perf_counter() - started, time.process_time() - worked
     channel.send((seconds, busy, peak(), peak() - before, done))  # type: ignore[attr-defined]
 
@@ -160,7 +160,7 @@ def size(path: Path) -> float:
 MUJOCO = {"steps": 1000, "n": 3, "obs": 14, "state": 42, "actions": 1, "discrete": False}
 SMAC = {"steps": 60, "n": 5, "obs": 82, "state": 120, "actions": 11, "discrete": True}
 TEAM = {"steps": 60, "n": 20, "obs": 322, "state": 780, "actions": 26, "discrete": True}
-CASES: dict[str, tuple[EnvConfig, Callable[[Path], Path]]] = {
+CASES: dict[str, tuple[Engine, Callable[[Path], Path]]] = {
     "O-MAPL, Hopper, 1000 pairs": (HOPPER, lambda f: omapl(f / "hopper.h5", 1000, **MUJOCO)),
     "O-MAPL, zerg_5_vs_5, 2000 pairs": (ZERG, lambda f: omapl(f / "zerg.h5", 2000, **SMAC)),
     "ComaDICE, Hopper, 1200 episodes": (HOPPER, lambda f: comadice(f / "hopper.npz", 1200, **MUJOCO, extra=1)),
@@ -177,7 +177,7 @@ CASES: dict[str, tuple[EnvConfig, Callable[[Path], Path]]] = {
 def main(folder: Path, word: str) -> None:
     print("| file | size, MB | seconds | processor | peak memory, MB | of it converting | episodes | transitions |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
-    for name, (env, make) in CASES.items():
+    for name, (engine, make) in CASES.items():
         if word not in name or (name.startswith("OG-MARL") and importlib.util.find_spec("flashbax") is None):
             continue
         with tempfile.TemporaryDirectory(dir=folder) as made:
@@ -185,7 +185,7 @@ def main(folder: Path, word: str) -> None:
             # Not forked: a fork's peak is its parent's, and a parent that used jax must not be forked.
             context = multiprocessing.get_context("spawn")
             receive, send = context.Pipe(duplex=False)
-            process = context.Process(target=measure, args=(path, Path(made) / "out.h5", env, send))
+            process = context.Process(target=measure, args=(path, Path(made) / "out.h5", engine, send))
             process.start()
             send.close()
             seconds, busy, peak, more, done = receive.recv()

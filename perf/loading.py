@@ -5,11 +5,11 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
-from misodice.datamodules.table import Transitions
+from misodice.data.episodes import Episodes
+from misodice.datamodules.table import TransitionTable
 
 
 def peak() -> float:
@@ -19,9 +19,8 @@ def peak() -> float:
 
 if __name__ == "__main__":
     before, started = peak(), time.perf_counter()
-    data = Transitions()
-    data.attach(Path(sys.argv[1]), Path(), seed=0)
-    episodes = data.episodes
+    episodes = Episodes.read(sys.argv[1])
+    TransitionTable.of(episodes)
     seconds = time.perf_counter() - started
     size = sum(values.nbytes for values in vars(episodes).values() if isinstance(values, np.ndarray)) / 2**20
     print(

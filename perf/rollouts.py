@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from misodice.envs import EnvConfig, make_env
-from misodice.envs.base import rollout
+from misodice.envs import SMAX, Actor, Engine, MaMuJoCo
+from misodice.rollout.loop import rollout
 
 
-class RandomMoves:
+class RandomMoves(Actor):
     """Random available actions; nothing else."""
 
     def __init__(self, env: Any) -> None:
@@ -85,9 +85,9 @@ def mujoco_alone(task: str, partition: str, steps: int) -> float:
         return sum(pool.map(_body_alone, [task] * cores, [partition] * cores, range(cores), [steps] * cores))
 
 
-def played(config: EnvConfig, num_envs: int, episodes: int) -> float:
+def played(engine: Engine, num_envs: int, episodes: int) -> float:
     """Steps per second of whole episodes through misodice's own interface, observations kept."""
-    env = make_env(config, num_envs)
+    env = engine.make(num_envs)
     actor = RandomMoves(env)
     list(rollout(env, actor, num_envs, 0))  # compiles
     started = time.perf_counter()
@@ -101,10 +101,10 @@ def rollouts() -> None:
     """The table of engines."""
     print("\n| engine | task | ratio | steps/s | engine alone |\n|---|---|---|---|---|")
     for task in ("zerg_5_vs_5", "terran_20_vs_23"):
-        ours, alone = played(EnvConfig("smax", task), 100, 400), smax_alone(task, 100, 200)
+        ours, alone = played(SMAX(task), 100, 400), smax_alone(task, 100, 200)
         print(f"| smax | {task} | {ours / alone:.2f} | {ours:,.0f} | {alone:,.0f} |", flush=True)
     for task, partition in (("Hopper", "3x1"), ("Ant", "2x4"), ("HalfCheetah", "6x1")):
-        ours = played(EnvConfig("mamujoco", task, partition), 32, 32)
+        ours = played(MaMuJoCo(task, partition), 32, 32)
         alone = mujoco_alone(task, partition, 3000)
         print(f"| mamujoco | {task} {partition} | {ours / alone:.2f} | {ours:,.0f} | {alone:,.0f} |", flush=True)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from lightning import Callback
 
-from misodice.envs import EnvConfig
-from misodice.rollout.collect import Source, collect
+from misodice.envs import SMAX, Source
+from misodice.rollout.collect import collect
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -30,8 +30,8 @@ def startup() -> None:
     """Seconds of a command from its start; the best of three."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.h5"
-        collect(EnvConfig("smax", "zerg_5_vs_5"), [Source("random", 300, "random")], path, seed=0)
-        fit = ["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml"), "--env.engine", "smax", "--data.path", str(path)]
+        collect(SMAX("zerg_5_vs_5"), [Source("random", 300, "random")], path, seed=0)
+        fit = ["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml"), "--env", "SMAX", "--data.path", str(path)]
         fit += ["--data.ranking", "return", "--run_dir", f"{folder}/run"]
         commands = {"misodice --help": ["--help"], "misodice fit, to its first step": [*fit, *FIRST_STEP]}
         print("\n| command | seconds |\n|---|---|")
@@ -43,7 +43,7 @@ def startup() -> None:
             print(f"| {name} | {best:.1f} |")
 
 
-FIRST_STEP = ["--trainer.callbacks", "benchmarks.startup.FirstStep"]
+FIRST_STEP = ["--trainer.callbacks", "perf.startup.FirstStep"]
 
 
 if __name__ == "__main__":

@@ -33,13 +33,14 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from misodice.callbacks.compiling import Compile
+from misodice.callbacks.progress import StageProgress
 from misodice.callbacks.stopping import SaveWhenStopped
-from misodice.data.columns import write_column
 from misodice.data.episodes import Episodes, Header
-from misodice.datamodules.table import Transitions
-from misodice.modules import Discriminator, Policy, Value, dice
-from misodice.modules.stage import Stage
-from misodice.pipeline.pipeline import StageProgress
+from misodice.data.ranking import rank_episodes, top_k
+from misodice.datamodules.experts import Experts
+from misodice.datamodules.inputs import Inputs
+from misodice.datamodules.table import TransitionTable
+from misodice.modules import Discriminator, Policy, Stage, Value, dice
 
 BATCH = 512
 
@@ -116,10 +117,10 @@ class Timer(Callback):
 class Bare:
     """The three training loops on tensors: index, forward, loss, backward, Adam."""
 
-    def __init__(self, data: Transitions, stage: Stage, precision: str) -> None:
-        self.obs, self.state, self.actions = data.data["obs"], data.data["state"], data.data["actions"]
-        self.available = data.data.get("available_actions")
-        self.rows, self.last, self.initial = data.rows, data.last, data.first_rows
+    def __init__(self, table: TransitionTable, stage: Stage, precision: str) -> None:
+        self.obs, self.state, self.actions = table.obs, table.state, table.actions
+        self.available = table.available_actions
+        self.rows, self.last, self.initial = table.rows, table.last, table.first_rows
         self.device = self.obs.device.type
         self.column = torch.ones(len(self.rows), device=self.device)
         self.stage = stage.to(self.device)
@@ -195,16 +196,16 @@ def train(name: str, options: argparse.Namespace) -> list[tuple[str, float, floa
     warnings.filterwarnings("ignore")  # of Lightning, about what a run sets otherwise
     for quiet in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(quiet).setLevel(logging.ERROR)
-    data = Transitions(ranking="return", k=200, batch_size=BATCH)
+    episodes = synthetic(SIZES[name])
+    table = TransitionTable.of(episodes).on(torch.device(device))
+    column = torch.ones(table.n_transitions, device=table.device)
+    experts = Experts.of(top_k(rank_episodes(episodes, "return"), 200), 0.1, 0)
+    inputs = Inputs(table, {"log_ratio": column, "weight": column}, experts, None, BATCH, 0)
+    stages: tuple[Stage, ...] = (Discriminator(), Value(), Policy())
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        data.attach(Path(folder) / "none.h5", Path(folder), seed=0)
-        data._episodes = synthetic(SIZES[name])
-        data._index()
-        for column in ("log_ratio", "weight"):
-            write_column(Path(folder) / "columns.h5", column, np.ones(data.episodes.n_transitions, np.float32), "-")
-        for stage in (Discriminator(), Value(), Policy()):
-            data.stage = stage
+        for stage in stages:
+            data = stage.datamodule(inputs)
             speeds = []
             bare = None
             for _ in range(options.rounds + 1):
@@ -227,7 +228,7 @@ def train(name: str, options: argparse.Namespace) -> list[tuple[str, float, floa
                     ],
                 )
                 trainer.fit(stage, datamodule=data)
-                bare = bare or Bare(data, stage, options.precision)
+                bare = bare or Bare(table, stage, options.precision)
                 trained = int(trainer.num_training_batches)  # fewer than asked for where that is an epoch
                 speeds.append((trained * BATCH / timer.seconds, trained * BATCH / bare.seconds(trained)))
             # The first round warms up.
@@ -269,17 +270,13 @@ def seeds(options: argparse.Namespace) -> None:
     from torch.func import functional_call, stack_module_state
 
     torch.set_num_threads(options.threads)
-    data = Transitions(ranking="return")
-    data._episodes = synthetic(SIZES["zerg_5_vs_5"])
-    data._index()
     device = options.device
-    data.data = {name: tensor.to(device) for name, tensor in data.data.items()}
-    data.rows, data.last, data.first_rows = (part.to(device) for part in (data.rows, data.last, data.first_rows))
+    table = TransitionTable.of(synthetic(SIZES["zerg_5_vs_5"])).on(torch.device(device))
 
     def make() -> Bare:
         stage = Value()
-        stage._build(data.spec)
-        return Bare(data, stage, "32-true")
+        stage._build(table.spec)
+        return Bare(table, stage, "32-true")
 
     singles = [make() for _ in range(4)]
     parameters, buffers = stack_module_state([bare.stage for bare in singles])

@@ -14,8 +14,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 import pytest
 from hypothesis import settings
 
-from misodice.envs import EnvConfig
-from misodice.rollout.collect import Source, collect
+from misodice.envs import SMAX, MaMuJoCo, Source
+from misodice.rollout.collect import collect
 
 # How long an example takes is the machine's affair.
 settings.register_profile("misodice", deadline=None)
@@ -26,7 +26,7 @@ settings.load_profile("misodice")
 def smax_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "zerg.h5"
     sources = [Source("zerg_5_vs_5_expert", 12, "expert"), Source("random", 20, "random")]
-    collect(EnvConfig("smax", "zerg_5_vs_5"), sources, path, seed=0)
+    collect(SMAX("zerg_5_vs_5"), sources, path, seed=0)
     return path
 
 
@@ -34,5 +34,5 @@ def smax_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hopper_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "hopper.h5"
     sources = [Source("hopper_v5_poor", 8, "expert"), Source("random", 12, "random")]
-    collect(EnvConfig("mamujoco", "Hopper", "3x1"), sources, path, seed=0)
+    collect(MaMuJoCo("Hopper", "3x1"), sources, path, seed=0)
     return path

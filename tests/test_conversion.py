@@ -17,10 +17,10 @@ from misodice.conversion import convert
 from misodice.data.episodes import Episode, Episodes
 from misodice.data.importers import og_marl
 from misodice.data.preferences import Preferences
-from misodice.envs import EnvConfig, make_env
+from misodice.envs import MaMuJoCo, StarCraft2
 from misodice.envs.starcraft2.features import smacv2_features
 from misodice.errors import MisodiceError
-from misodice.rollout.collect import PolicyActor
+from misodice.rollout.actors import PolicyActor
 from tests.helpers.cli import fit
 from tests.helpers.foreign import (
     experience,
@@ -33,10 +33,14 @@ from tests.helpers.foreign import (
     write_omiga_smac,
     write_vault,
 )
+from tests.helpers.tiny_engine import Tiny
 
 LENGTHS = [4, 7, 1, 9]
-SMAC = EnvConfig(task="5m_vs_6m")
-HOPPER = EnvConfig(task="Hopper", partition="3x1")
+MARINES = StarCraft2("5m_vs_6m")
+HOPPER = MaMuJoCo("Hopper", "3x1")
+TO_MARINES = ("--env", "StarCraft2", "--env.task", "5m_vs_6m")
+TO_HOPPER = ("--env", "MaMuJoCo", "--env.task", "Hopper")
+TO_ANT = ("--env", "MaMuJoCo", "--env.task", "Ant", "--env.partition", "2x4")
 PAIRS = [(0, 1), (2, 3), (1, 3), (0, 1)]
 
 
@@ -82,7 +86,7 @@ def test_omapl(discrete, tmp_path, capsys, options):
     path = write_omapl(tmp_path / "zerg.h5", discrete, [*PAIRS, (3, 3)], [1, 0, 0.5, 0, 1], **options)
     with h5py.File(path, "a") as file:
         file.attrs["algorithm"] = "qmix"
-    run(path, tmp_path / "out.h5", "--env.task", "5m_vs_6m", "--source", "poor")
+    run(path, tmp_path / "out.h5", *TO_MARINES, "--source", "poor")
     assert "left out: 1 pairs of an episode with itself" in capsys.readouterr().err
     episodes = Episodes.read(tmp_path / "out.h5")
     assert episodes.length.tolist() == LENGTHS  # each once, though they stand in several pairs
@@ -105,7 +109,7 @@ def test_omapl_pairs_of_padding_alone_are_left_out(discrete, tmp_path, capsys):
     path = write_omapl(tmp_path / "zerg.h5", discrete, PAIRS, [1, 0, 1, 0])
     with h5py.File(path, "a") as file:
         file["actives_y"][1] = 0
-    run(path, tmp_path / "out.h5", "--env.task", "5m_vs_6m")
+    run(path, tmp_path / "out.h5", *TO_MARINES)
     assert "left out: 1 pairs with an episode of no step" in capsys.readouterr().err
     assert len(Preferences.read(tmp_path / "out.preferences.jsonl").pairs) == 3
 
@@ -113,7 +117,7 @@ def test_omapl_pairs_of_padding_alone_are_left_out(discrete, tmp_path, capsys):
 @pytest.mark.parametrize("agents", [False, True], ids=["v2", "v1"])
 def test_comadice_discrete(discrete, tmp_path, agents):
     path = write_comadice(tmp_path / "zerg.npz", discrete, agents=agents)
-    run(path, tmp_path / "out.h5", "--env.task", "5m_vs_6m")
+    run(path, tmp_path / "out.h5", *TO_MARINES)
     for found, expected in zip(Episodes.read(tmp_path / "out.h5"), discrete, strict=True):
         assert_same(found, expected)
 
@@ -121,7 +125,7 @@ def test_comadice_discrete(discrete, tmp_path, agents):
 @pytest.mark.parametrize(("scale", "kept"), [(1.0, 1.0), (3.5, 4.0), (6.0, 6.0)])
 def test_comadice_continuous_keeps_the_scale(hopper, tmp_path, scale, kept):
     path = write_comadice(tmp_path / "Hopper-v2-3x1-expert.npz", hopper, scale=scale)
-    run(path, tmp_path / "out.h5", "--env.task", "Hopper")
+    run(path, tmp_path / "out.h5", *TO_HOPPER)
     episodes = Episodes.read(tmp_path / "out.h5")
     assert episodes.header.action_scale == kept
     assert np.abs(episodes.actions).max() <= 1
@@ -131,7 +135,7 @@ def test_comadice_continuous_keeps_the_scale(hopper, tmp_path, scale, kept):
 
 def test_omiga(hopper, tmp_path, capsys):
     path = write_omiga(tmp_path / "Hopper-v2-3x1-expert.hdf5", hopper, tail=2)
-    run(path, tmp_path / "out.h5", "--env.task", "Hopper", "--source", "expert")
+    run(path, tmp_path / "out.h5", *TO_HOPPER, "--source", "expert")
     said = capsys.readouterr().err
     assert "left out: 1 episode that the file's end cuts off (2 rows)" in said
     assert "nothing bootstraps" in said
@@ -144,7 +148,7 @@ def test_omiga(hopper, tmp_path, capsys):
 
 
 def test_omiga_smac_episodes(discrete, tmp_path):
-    run(write_omiga_smac(tmp_path / "good", discrete), tmp_path / "out.h5", "--env.task", "5m_vs_6m")
+    run(write_omiga_smac(tmp_path / "good", discrete), tmp_path / "out.h5", *TO_MARINES)
     for found, expected in zip(Episodes.read(tmp_path / "out.h5"), discrete, strict=True):
         assert_same(found, expected, last_is_kept=False)
 
@@ -168,7 +172,7 @@ def test_a_malicious_pickle_is_refused_and_does_not_run(discrete, tmp_path, caps
     episode = nested(discrete[0])
     episode[0][0][0] = Malicious(tmp_path / "it_ran")
     save(episode, folder / "episode_0")
-    run(folder, tmp_path / "out.h5", "--env.task", "5m_vs_6m", status=2)
+    run(folder, tmp_path / "out.h5", *TO_MARINES, status=2)
     assert "episode_0" in capsys.readouterr().err
     assert not (tmp_path / "it_ran").exists()
     assert not (tmp_path / "out.h5").exists()
@@ -227,7 +231,7 @@ def test_og_marl_structure_is_checked(discrete, change, words):
 @pytest.mark.skipif(importlib.util.find_spec("flashbax") is None, reason="needs flashbax (extra og-marl)")
 def test_og_marl_vault(discrete, tmp_path, capsys):
     path = write_vault(tmp_path / "5m_vs_6m.vlt" / "Good", experience(discrete))
-    run(path, tmp_path / "out.h5", "--env.task", "5m_vs_6m")
+    run(path, tmp_path / "out.h5", *TO_MARINES)
     for found, expected in zip(Episodes.read(tmp_path / "out.h5"), discrete, strict=True):
         assert_same(found, expected, last_is_kept=False)
     run(path.parent, tmp_path / "out.h5", status=2)
@@ -245,14 +249,56 @@ def test_og_marl_says_what_is_missing(discrete, tmp_path, capsys, monkeypatch):
     assert "misodice[og-marl]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("by_command", [True, False], ids=["command", "python"])
+def test_an_importer_of_a_users_own(tmp_path, by_command):
+    path = tmp_path / "team.jsonl"
+    own = make_episodes(6, LENGTHS, discrete=True, n=2, obs=5, actions=3)
+    lines = [{"obs": e.obs.tolist(), "actions": e.actions.tolist(), "rewards": e.rewards.tolist()} for e in own]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    name = "tests.helpers.tiny_importer.JsonImporter"
+    if by_command:
+        run(path, tmp_path / "out.h5", "--env", "tests.helpers.tiny_engine.Tiny", "--format", name, "--source", "me")
+    else:
+        convert(path, tmp_path / "out.h5", Tiny(), "me", name)
+    episodes = Episodes.read(tmp_path / "out.h5")
+    for found, expected in zip(episodes, own, strict=True):
+        np.testing.assert_array_equal(found.obs, expected.obs)
+        np.testing.assert_array_equal(found.actions, expected.actions)
+    assert set(episodes.source) == {"me"}
+    assert episodes.header.env["engine"] == "tiny"
+    assert episodes.header.env["converted"] == {"from": "json_lines", "last_observation": "kept"}
+    assert episodes.header.obs_features[:2] == ["shown_0", "shown_1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("csv", "format 'csv': expected auto, omapl, comadice, omiga, omiga_smac, og_marl, or the class path"),
+        ("tests.helpers.tiny_importer.None_", "format: .* cannot be imported"),
+        ("tests.helpers.tiny_engine.Tiny", r"expected a subclass of misodice\.data\.importers\.base\.Importer"),
+    ],
+)
+def test_an_importer_that_is_none_is_said(tmp_path, name, words):
+    (tmp_path / "a").touch()
+    with pytest.raises(MisodiceError, match=words):
+        convert(tmp_path / "a", tmp_path / "out.h5", format=name)
+
+
+def test_without_an_engine_discrete_data_are_the_games_and_others_are_bodies(discrete, hopper, tmp_path):
+    convert(write_comadice(tmp_path / "a.npz", discrete), tmp_path / "a.h5")
+    convert(write_comadice(tmp_path / "b.npz", hopper), tmp_path / "b.h5")
+    found = [Episodes.read(tmp_path / f"{name}.h5").header.env for name in "ab"]
+    assert [(env["engine"], env["task"]) for env in found] == [("starcraft2", "zerg_5_vs_5"), ("mamujoco", "Hopper")]
+
+
 # --- into the environment ------------------------------------------------------------------------------------------
 
 
 def test_ants_actuators_are_put_in_the_environments_order(tmp_path):
     ant = make_episodes(3, [5, 6], discrete=False, n=2, obs=113, actions=4)
-    run(write_omiga(tmp_path / "ant.hdf5", ant), tmp_path / "out.h5", "--env.task", "Ant", "--env.partition", "2x4")
+    run(write_omiga(tmp_path / "ant.hdf5", ant), tmp_path / "out.h5", *TO_ANT)
     episodes = Episodes.read(tmp_path / "out.h5")
-    env = make_env(EnvConfig("mamujoco", "Ant", "2x4"), 1)
+    env = MaMuJoCo("Ant", "2x4").make(1)
     body = env._bodies.envs[0]  # type: ignore[attr-defined]
     for found, expected in zip(episodes, ant, strict=True):
         for step in range(len(found)):
@@ -278,14 +324,14 @@ def test_smacv2s_features_have_the_papers_sizes():
 def test_names_are_known_without_the_game_and_describe_the_units(tmp_path, capsys):
     zerg = make_episodes(4, [5, 6], discrete=True, n=5, obs=24, actions=11)
     zerg = [Episode(**{**vars(e), "obs": np.zeros((len(e) + 1, 5, 82), np.float32)}) for e in zerg]
-    run(write_comadice(tmp_path / "zerg.npz", zerg), tmp_path / "out.h5", "--env.task", "zerg_5_vs_5")
+    run(write_comadice(tmp_path / "zerg.npz", zerg), tmp_path / "out.h5", "--env", "StarCraft2")
     header = Episodes.read(tmp_path / "out.h5").header
     assert (header.obs_features[0], header.state_features[7]) == ("own.can_move_north", "ally_1.health")
     assert "warning" not in capsys.readouterr().err
 
 
 def test_other_sizes_than_the_environments_are_told(discrete, tmp_path, capsys):
-    run(write_comadice(tmp_path / "zerg.npz", discrete), tmp_path / "out.h5", "--env.task", "zerg_5_vs_5")
+    run(write_comadice(tmp_path / "zerg.npz", discrete), tmp_path / "out.h5", "--env", "StarCraft2")
     assert "observation size is 4 in the file and 82" in capsys.readouterr().err
 
 
@@ -296,7 +342,7 @@ def test_fit_runs_on_hopper_as_it_stands(hopper_file, tmp_path):
     pairs = [(i, j) for i in range(len(real)) for j in range(i)][:60]
     labels = [float(real[i].rewards.sum() > real[j].rewards.sum()) for i, j in pairs]
     path = write_omapl(tmp_path / "Hopper.h5", fields, pairs, labels, compression="lzf")
-    run(path, tmp_path / "out.h5", "--env.task", "Hopper")
+    run(path, tmp_path / "out.h5", *TO_HOPPER)
     answers = str(tmp_path / "out.preferences.jsonl")
     recorded = ["--labels.labeller", "RecordedLabeller", "--labels.labeller.path", answers]
     fit(tmp_path / "run", tmp_path / "out.h5", *recorded, config="mamujoco_hopper")
@@ -317,7 +363,7 @@ def test_fit_runs_on_hopper_as_it_stands(hopper_file, tmp_path):
 
 def test_answers_of_other_episodes_are_refused(discrete, tmp_path, capsys, hopper_file):
     path = write_omapl(tmp_path / "zerg.h5", discrete, PAIRS, [1, 0, 1, 0])
-    run(path, tmp_path / "out.h5", "--env.task", "5m_vs_6m")
+    run(path, tmp_path / "out.h5", *TO_MARINES)
     recorded = [
         "--labels.labeller",
         "RecordedLabeller",
@@ -330,18 +376,18 @@ def test_answers_of_other_episodes_are_refused(discrete, tmp_path, capsys, hoppe
 
 def test_fit_says_why_it_cannot_without_the_game(discrete, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("SC2PATH", str(tmp_path / "nowhere"))
-    run(write_comadice(tmp_path / "zerg.npz", discrete), tmp_path / "out.h5", "--env.task", "5m_vs_6m")
-    fit(tmp_path / "run", tmp_path / "out.h5", "--env.task", "5m_vs_6m", status=2)
+    run(write_comadice(tmp_path / "zerg.npz", discrete), tmp_path / "out.h5", *TO_MARINES)
+    fit(tmp_path / "run", tmp_path / "out.h5", "--env.task", "5m_vs_6m", "--data.k", "2", status=2)
     assert "starcraft2" in capsys.readouterr().err.lower()
 
 
 def test_files_of_two_scales_are_not_mixed(hopper, tmp_path, capsys):
     for name, scale in (("a", 1.0), ("b", 3.0)):
-        run(write_comadice(tmp_path / f"{name}.npz", hopper, scale), tmp_path / f"{name}.h5", "--env.task", "Hopper")
+        run(write_comadice(tmp_path / f"{name}.npz", hopper, scale), tmp_path / f"{name}.h5", *TO_HOPPER)
     files = [str(tmp_path / f"{name}.h5") for name in "ab"]
     assert main(["mix", "--inputs", json.dumps(files), "--output", str(tmp_path / "union.h5")]) == 2
     assert "--action_scale" in capsys.readouterr().err
-    run(tmp_path / "a.npz", tmp_path / "a.h5", "--env.task", "Hopper", "--action_scale", "4")
+    run(tmp_path / "a.npz", tmp_path / "a.h5", *TO_HOPPER, "--action_scale", "4")
     assert main(["mix", "--inputs", json.dumps(files), "--output", str(tmp_path / "union.h5")]) == 0
     assert Episodes.read(tmp_path / "union.h5").header.action_scale == 4
 
@@ -385,7 +431,7 @@ def test_a_fault_is_refused_by_name(discrete, tmp_path, change, words):
     change(fields)
     np.savez(tmp_path / "bad.npz", **fields)
     with pytest.raises(MisodiceError) as caught:
-        convert(tmp_path / "bad.npz", tmp_path / "out.h5", SMAC)
+        convert(tmp_path / "bad.npz", tmp_path / "out.h5", MARINES)
     message = str(caught.value)
     assert all(word in message for word in [str(tmp_path / "bad.npz"), *words]), message
     assert [path.name for path in tmp_path.iterdir()] == ["bad.npz"]
@@ -424,13 +470,13 @@ def test_a_fault_in_a_stream_is_refused_by_name(hopper, tmp_path, change, words)
 def test_labels_are_checked(discrete, tmp_path, label, words):
     path = write_omapl(tmp_path / "bad.h5", discrete, PAIRS, [1, 0, label, 0])
     with pytest.raises(MisodiceError) as caught:
-        convert(path, tmp_path / "out.h5", SMAC)
+        convert(path, tmp_path / "out.h5", MARINES)
     assert all(word in str(caught.value) for word in words)
 
 
 def test_what_needs_no_conversion_or_cannot_be_converted(discrete, hopper, tmp_path, capsys):
     npz = write_comadice(tmp_path / "x.npz", discrete)
-    convert(npz, tmp_path / "own.h5", SMAC)
+    convert(npz, tmp_path / "own.h5", MARINES)
     more = {
         tmp_path / "own.h5": "already",
         tmp_path / "none": "no such file",
@@ -442,11 +488,11 @@ def test_what_needs_no_conversion_or_cannot_be_converted(discrete, hopper, tmp_p
         assert words in capsys.readouterr().err
     run(npz, npz, status=2)
     assert "itself" in capsys.readouterr().err
-    run(npz, tmp_path / "out.h5", "--env.engine", "mamujoco", status=2)
+    run(npz, tmp_path / "out.h5", "--env", "MaMuJoCo", status=2)
     assert "discrete" in capsys.readouterr().err
     continuous = write_comadice(tmp_path / "y.npz", hopper, scale=3)
-    run(continuous, tmp_path / "out.h5", "--env.task", "HalfCheetah", status=2)
+    run(continuous, tmp_path / "out.h5", "--env", "MaMuJoCo", "--env.task", "HalfCheetah", status=2)
     assert "3 agents with 1" in capsys.readouterr().err
-    run(continuous, tmp_path / "out.h5", "--env.task", "Hopper", "--action_scale", "2", status=2)
+    run(continuous, tmp_path / "out.h5", *TO_HOPPER, "--action_scale", "2", status=2)
     assert "--action_scale" in capsys.readouterr().err
     assert not (tmp_path / "out.h5").exists()

@@ -15,15 +15,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from rich.console import Console
 
 from misodice.conversion import convert
 from misodice.data.episodes import Episode, Episodes
 from misodice.data.importers import og_marl
 from misodice.data.preferences import Preferences
-from misodice.envs import EnvConfig
+from misodice.envs import Engine, MaMuJoCo, Outline, StarCraft2
 from misodice.errors import MisodiceError
 from tests.helpers.foreign import (
     experience,
@@ -40,8 +39,8 @@ N_BYTES = 500
 N_FIELDS = 150
 LIMIT = 200
 """Seconds for one batch: it needs a twentieth of that."""
-HOPPER = EnvConfig(task="Hopper", partition="3x1")
-SMAC = EnvConfig(task="5m_vs_6m")
+HOPPER = MaMuJoCo("Hopper", "3x1")
+MARINES = StarCraft2("5m_vs_6m")
 
 
 def episodes_of(discrete: bool) -> list[Episode]:
@@ -49,23 +48,23 @@ def episodes_of(discrete: bool) -> list[Episode]:
     return make_episodes(5, [3, 2, 4], discrete, **sizes)
 
 
-def valid_file(name: str, folder: Path) -> tuple[Path, EnvConfig]:
+def valid_file(name: str, folder: Path) -> tuple[Path, Engine]:
     pairs = [(0, 1), (2, 1)]
     if name == "omapl":
-        return write_omapl(folder / "x.h5", episodes_of(True), pairs, [1, 0]), SMAC
+        return write_omapl(folder / "x.h5", episodes_of(True), pairs, [1, 0]), MARINES
     if name == "omapl gzip":
-        return write_omapl(folder / "x.h5", episodes_of(True), pairs, [1, 0], compression="gzip", shuffle=True), SMAC
+        return write_omapl(folder / "x.h5", episodes_of(True), pairs, [1, 0], compression="gzip", shuffle=True), MARINES
     if name == "comadice":
-        return write_comadice(folder / "x.npz", episodes_of(True)), SMAC
+        return write_comadice(folder / "x.npz", episodes_of(True)), MARINES
     if name == "comadice compressed":
         np.savez_compressed(folder / "x.npz", **padded(episodes_of(True)))
-        return folder / "x.npz", SMAC
+        return folder / "x.npz", MARINES
     if name == "omiga":
         return write_omiga(folder / "x.hdf5", episodes_of(False), tail=1), HOPPER
     path = write_omiga_smac(folder / "good", episodes_of(True)[:1]) / "episode_0000"
     if name == "omiga_smac legacy":
         torch.save(nested(episodes_of(True)[0]), path, _use_new_zipfile_serialization=False)
-    return path, SMAC
+    return path, MARINES
 
 
 def damage(content: bytes, rng: random.Random) -> bytes:
@@ -90,11 +89,11 @@ def damage(content: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def attempt(path: Path, env: EnvConfig) -> str:
+def attempt(path: Path, engine: Engine) -> str:
     """Convert; a crash is an exception of another kind, which ends the batch."""
     output = path.with_name("out.h5")
     try:
-        convert(path, output, env, console=Console(quiet=True))
+        convert(path, output, engine, console=Console(quiet=True))
     except MisodiceError as error:
         outcome, message = "refused", str(error)
     else:
@@ -113,14 +112,14 @@ def attempt(path: Path, env: EnvConfig) -> str:
 
 
 def batch(name: str, count: int, folder: Path, channel) -> None:
-    path, env = valid_file(name, folder)
+    path, engine = valid_file(name, folder)
     content, rng, outcomes = path.read_bytes(), random.Random(name), Counter()
-    assert attempt(path, env) == "valid"
+    assert attempt(path, engine) == "valid"
     for case in range(count):
         damaged = damage(content, rng)
         path.write_bytes(damaged)
         try:
-            outcomes[attempt(path, env)] += 1
+            outcomes[attempt(path, engine)] += 1
         except BaseException as error:
             channel.send(f"case {case}: {type(error).__name__}: {error}")
             raise
@@ -153,10 +152,10 @@ def test_damaged_bytes(name, tmp_path, monkeypatch):
     assert sum(outcomes.values()) == N_BYTES
 
 
-def target_without_environment(env, importer, first):
+def target_without_environment(engine, importer, first):
     from misodice.conversion import Target
 
-    return Target({"engine": env.engine, "task": env.task})
+    return Target({"engine": engine.name, "task": engine.task}, Outline({}))
 
 
 def values(shape: tuple[int, ...]):
@@ -189,7 +188,7 @@ def changed(original: np.ndarray, change) -> np.ndarray:
 @pytest.mark.parametrize("name", ["omapl", "comadice", "omiga"])
 def test_changed_fields(name, tmp_path, monkeypatch):
     monkeypatch.setattr("misodice.conversion._target", target_without_environment)
-    path, env = valid_file(name, tmp_path)
+    path, engine = valid_file(name, tmp_path)
     if name == "comadice":
         with np.load(path) as archive:
             fields = {field: archive[field] for field in archive.files}
@@ -212,7 +211,7 @@ def test_changed_fields(name, tmp_path, monkeypatch):
             with h5py.File(path, "w") as file:
                 for field, content in damaged.items():
                     file[field] = content
-        attempt(path, env)
+        attempt(path, engine)
 
     change_some()
 
@@ -251,4 +250,4 @@ def test_changed_nested_lists(tmp_path, data):
         episode[agent][step][entry] = data.draw(odd)
     path = tmp_path / "episode_0"
     torch.save(episode, path)
-    attempt(path, SMAC)
+    attempt(path, MARINES)

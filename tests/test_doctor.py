@@ -16,7 +16,7 @@ from misodice.cli.main import main
 from misodice.doctor import PROBES, Check, Probe, diagnose, main_job
 
 KEY = "sk-a-secret-key"
-MAIN_JOB = {"torch", "lightning", "misodice", "jaxmarl", "smacv2", "game", "maps"}
+MAIN_JOB = {"torch", "lightning", "misodice", "jaxmarl", "smacv2", "game", "maps", "engine"}
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +109,7 @@ def test_the_game_and_its_package_are_the_engine_where_they_are(site, tmp_path, 
     able, verdict = main_job(list(by_name.values()))
     assert not able
     assert "cannot run on the engine starcraft2: StarCraft II is broken, StarCraft II maps is missing" in verdict
-    assert "--env.engine smax" in verdict
+    assert "with --env SMAX it can" in verdict
 
     (game / "Versions" / "Base75689").mkdir(parents=True)
     (game / "Versions" / "Base75689" / "SC2_x64").touch()

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import yaml
 
+import misodice
 from misodice.cli.main import main
 from misodice.data.episodes import Episodes
-from misodice.envs import EnvConfig
-from misodice.rollout.collect import Source, collect, default_sources
+from misodice.envs import SMAX, Engine, MaMuJoCo, Source
+from misodice.rollout.collect import collect
 from tests.helpers.cli import CONFIGS
 from tests.helpers.fake_openai import serve
 
@@ -36,22 +37,23 @@ COMMANDS = [
 ]
 
 
-def small_file(path: Path, env: EnvConfig) -> None:
+def small_file(path: Path, engine: Engine) -> None:
     """Few episodes of the first and last bundled behaviours."""
-    sources = default_sources(env)
+    sources = engine.default_sources()
     few = [Source(sources[i].behaviour, 4, sources[i].source, sources[i].noise) for i in (0, -1)]
-    collect(env, few, path, seed=0)
+    collect(engine, few, path, seed=0)
 
 
 @pytest.mark.parametrize("config", TASKS)
 def test_config(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = CONFIGS / f"{config}.yaml"
-    env = EnvConfig(**yaml.safe_load(path.read_text())["env"])
-    small_file(tmp_path / "small.h5", env)
+    env = yaml.safe_load(path.read_text())["env"]
+    engine = getattr(misodice, env["class_path"])(**env["init_args"]).resolve()
+    small_file(tmp_path / "small.h5", engine)
     assert main(["fit", "--config", str(path), "--data.path", "small.h5", *shlex.split(SMALL["fit"])]) == 0
     summary = json.loads((tmp_path / "runs" / config / "misodice" / "seed_0" / "summary.json").read_text())
-    assert summary["task"] == env.task
+    assert summary["task"] == engine.task
     assert np.isfinite(summary["rollout"]["return_mean"])
 
 
@@ -62,11 +64,12 @@ def test_paper_overlay_is_table_3(overlay, capsys):
             main(["fit", "--config", str(CONFIGS / f"{task}.yaml"), "--config", str(overlay), "--print_config"])
         config = yaml.safe_load(capsys.readouterr().out)
         actor = {"smacv2": 3e-4, "mamujoco": 1e-5}[overlay.stem]
-        assert (config["discriminator"]["lr"], config["value"]["lr"], config["policy"]["lr"]) == (3e-4, 3e-4, actor)
-        assert (config["value"]["alpha"], config["value"]["gamma"]) == (0.05, 0.99)
+        stages = {stage: config[stage]["init_args"] for stage in ("discriminator", "value", "policy")}
+        assert [options["lr"] for options in stages.values()] == [3e-4, 3e-4, actor]
+        assert (stages["value"]["alpha"], stages["value"]["gamma"]) == (0.05, 0.99)
         assert (config["data"]["batch_size"], config["rollout"]["episodes"]) == (512, 32)
-        assert [config["policy"][key] for key in ("lr_schedule", "by_episode", "top_p")] == ["constant", False, 1.0]
-        assert [config[stage]["epochs"] for stage in ("discriminator", "value", "policy")] == [100] * 3
+        assert [stages["policy"][key] for key in ("lr_schedule", "weighting")] == ["constant", []]
+        assert [options["epochs"] for options in stages.values()] == [100] * 3
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +79,7 @@ def folder(tmp_path_factory) -> Path:
     (path / "configs").symlink_to(CONFIGS)
     (path / "examples").symlink_to(ROOT / "examples")
     for task in ("zerg_5_vs_5", "zerg_10_vs_10"):
-        small_file(path / "data" / f"smax_{task}.h5", EnvConfig("smax", task))
+        small_file(path / "data" / f"smax_{task}.h5", SMAX(task))
     labeller = re.search(
         r"^```python\n(.*?class ShorterWins.*?)^```$", (ROOT / "docs/labelling.md").read_text(), re.S | re.M
     )
@@ -99,22 +102,22 @@ def test_documented_command(folder, monkeypatch, command):
 
 
 @pytest.mark.parametrize(
-    ("env", "agents", "obs", "state"),
+    ("engine", "agents", "obs", "state"),
     [
-        (EnvConfig("smax", "5m_vs_6m"), 5, None, None),
-        pytest.param(EnvConfig("smax", "6h_vs_8z"), 6, None, None, marks=pytest.mark.slow),
-        pytest.param(EnvConfig("smax", "protoss_10_vs_11"), 10, None, None, marks=pytest.mark.slow),
-        (EnvConfig("mamujoco", "Walker2d", "2x3"), 2, None, None),
-        (EnvConfig("mamujoco", "Ant", "4x2", layout=None, agent_obsk=1), 4, None, None),
+        (SMAX("5m_vs_6m"), 5, None, None),
+        pytest.param(SMAX("6h_vs_8z"), 6, None, None, marks=pytest.mark.slow),
+        pytest.param(SMAX("protoss_10_vs_11"), 10, None, None, marks=pytest.mark.slow),
+        (MaMuJoCo("Walker2d", "2x3"), 2, None, None),
+        (MaMuJoCo("Ant", "4x2", layout=None, agent_obsk=1), 4, None, None),
         # Table 2 of the paper
-        (EnvConfig("mamujoco", "Hopper", "3x1"), 3, 14, 42),
-        (EnvConfig("mamujoco", "Ant", "2x4"), 2, 113, 226),
-        (EnvConfig("mamujoco", "HalfCheetah", "6x1"), 6, 23, 138),
+        (MaMuJoCo("Hopper", "3x1"), 3, 14, 42),
+        (MaMuJoCo("Ant", "2x4"), 2, 113, 226),
+        (MaMuJoCo("HalfCheetah", "6x1"), 6, 23, 138),
     ],
     ids=lambda value: getattr(value, "task", None),
 )
-def test_any_task_by_options(tmp_path, env, agents, obs, state):
-    collect(env, [Source("random", 2, "poor")], tmp_path / "x.h5", seed=0)
+def test_any_task_by_options(tmp_path, engine, agents, obs, state):
+    collect(engine, [Source("random", 2, "poor")], tmp_path / "x.h5", seed=0)
     episodes = Episodes.read(tmp_path / "x.h5")
     assert episodes.n_agents == agents
     if obs is not None:

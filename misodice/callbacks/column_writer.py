@@ -22,30 +22,30 @@ class ColumnWriter(BasePredictionWriter):
     Args:
         path: columns.h5 of the run.
         fingerprint: of what makes these columns.
+        episodes: the file whose transitions they belong to.
     """
 
-    def __init__(self, path: Path, fingerprint: str) -> None:
+    def __init__(self, path: Path, fingerprint: str, episodes: Episodes) -> None:
         super().__init__(write_interval="epoch")
-        self.path, self.fingerprint = path, fingerprint
+        self.path, self.fingerprint, self.episodes = path, fingerprint, episodes
         self.metrics: dict[str, float] = {}
 
     def write_on_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
         assert isinstance(pl_module, Stage)
-        episodes: Episodes = trainer.datamodule.episodes  # type: ignore[attr-defined]
         columns = {}
         for name in pl_module.writes:
             # Each batch was shared out among the processes; what was padded for an even share is cut off.
             parts = [self._gather(pl_module, prediction[name].float()) for prediction in predictions]
-            columns[name] = torch.cat(parts)[: episodes.n_transitions]
+            columns[name] = torch.cat(parts)[: self.episodes.n_transitions]
         columns = pl_module.finish(columns)
         self.metrics = pl_module.column_metrics(columns)
         if trainer.is_global_zero:
             for name, column in columns.items():
                 values = column.cpu().numpy()
                 write_column(self.path, name, values, self.fingerprint)
-                self.metrics |= _mean_by_source(f"{pl_module.name}/{name}", values, episodes)
+                self.metrics |= _mean_by_source(f"{pl_module.name}/{name}", values, self.episodes)
             for logger in trainer.loggers:
                 logger.log_metrics(self.metrics, trainer.global_step)
                 logger.save()

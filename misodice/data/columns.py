@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import h5py
@@ -31,3 +32,31 @@ def write_column(path: Path, name: str, values: np.ndarray, fingerprint: str) ->
         if name in file:
             del file[name]
         file.create_dataset(name, data=values).attrs["fingerprint"] = fingerprint
+
+
+class Columns(Mapping[str, np.ndarray]):
+    """The columns of a run by name, read from its columns.h5 when they are asked for: [T] or [T, n].
+
+    Args:
+        path: columns.h5; without the file there are none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in list(self):
+            raise KeyError(f"{self.path} has no column {name!r}; it has {list(self)}")
+        return read_column(self.path, name)
+
+    def __iter__(self) -> Iterator[str]:
+        if not self.path.is_file():
+            return iter(())
+        with h5py.File(self.path, "r") as file:
+            return iter(list(file))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return f"Columns({', '.join(self)})"

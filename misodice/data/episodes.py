@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +33,8 @@ WRITE_CACHE = 2**26
 class Header:
     """What the root attributes say: which environment made the file and what each number in it means."""
 
-    env: dict[str, Any]
+    env: dict[str, Any] = field(default_factory=dict)
+    """Engine, task and options; empty where the episodes are of no engine that misodice could play on."""
     obs_features: list[str] = field(default_factory=list)
     state_features: list[str] = field(default_factory=list)
     action_scale: float = 1.0
@@ -132,6 +133,81 @@ class Episodes:
             return None
         chosen = self.source == source
         return float(self.returns[chosen].mean()) if chosen.any() else None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        obs: np.ndarray,
+        actions: np.ndarray,
+        length: np.ndarray | Sequence[int],
+        state: np.ndarray | None = None,
+        available_actions: np.ndarray | None = None,
+        rewards: np.ndarray | None = None,
+        terminated: np.ndarray | None = None,
+        truncated: np.ndarray | None = None,
+        won: np.ndarray | None = None,
+        source: np.ndarray | Sequence[str] | None = None,
+        header: Header | None = None,
+        n_actions: int | None = None,
+    ) -> Episodes:
+        """Episodes of your own: arrays of all episodes, one after another. `write` makes a file of them.
+
+        R = Σ(L + 1): what was observed last belongs to an episode too. T = ΣL, E episodes, n agents.
+
+        Args:
+            obs: observations, [R, n, O].
+            actions: integers [T, n], or floats within ±1 [T, n, A].
+            length: steps L of each episode, [E].
+            state: [R, S]; None is the agents' observations side by side.
+            available_actions: [R, n, A]; None lets every discrete action be taken always.
+            rewards: of the team, [T]; the returns are their sums.
+            terminated: where the environment's own rules ended an episode, [T]; None is every episode's last step.
+            truncated: where a time limit ended an episode, [T]; None is nowhere.
+            won: [E].
+            source: who played each episode, [E]; hidden from training.
+            header: environment and names of features; None names none.
+            n_actions: number of discrete actions, where `available_actions` does not tell; None is the greatest
+                action and one more.
+
+        Raises:
+            MisodiceError: shapes do not fit each other, values are not finite, or actions were not available.
+        """
+        obs, actions = np.asarray(obs, np.float32), np.asarray(actions)
+        length = np.asarray(length, np.int64)
+        discrete = actions.ndim == 2
+        if discrete and available_actions is None and actions.size:
+            available_actions = np.ones((*obs.shape[:2], n_actions or int(actions.max()) + 1), bool)
+        last = np.zeros(len(actions), bool)
+        last[np.clip(np.cumsum(length) - 1, 0, max(len(last) - 1, 0))] = len(last) > 0
+        steps = None if rewards is None else np.asarray(rewards, np.float32)
+        episodes = cls(
+            header=header or Header(),
+            obs=obs,
+            state=obs.reshape(len(obs), -1) if state is None else np.asarray(state, np.float32),
+            actions=actions.astype(np.int64 if discrete else np.float32),
+            terminated=last if terminated is None else np.asarray(terminated, bool),
+            truncated=np.zeros(len(actions), bool) if truncated is None else np.asarray(truncated, bool),
+            length=length,
+            available_actions=None if available_actions is None else np.asarray(available_actions, bool),
+            rewards=steps,
+            won=None if won is None else np.asarray(won, bool),
+            source=None if source is None else np.asarray(source, dtype=str),
+        )
+        _check(Path("arrays"), episodes)
+        if steps is None:
+            return episodes
+        starts = np.cumsum(length) - length
+        return replace(episodes, returns=np.add.reduceat(steps.astype(np.float64), starts).astype(np.float32))
+
+    def write(self, path: str | Path) -> None:
+        """Write an episodes file, whole or not at all.
+
+        Raises:
+            MisodiceError: nothing can be written there.
+        """
+        with EpisodesWriter(path, self.header) as writer:
+            for episode in self:
+                writer.add(episode)
 
     @classmethod
     def read(cls, path: str | Path) -> Episodes:
@@ -291,17 +367,25 @@ def _load(cls: type[Episodes], path: Path, file: h5py.File) -> Episodes:
         fields["source"] = np.asarray(own_dataset(path, file, "episode/source").asstr()[:], dtype=str)
     try:
         header = Header(
-            env=json.loads(file.attrs["env"]),
+            env=_env(file.attrs.get("env", "{}")),
             obs_features=json.loads(file.attrs.get("obs_features", "[]")),
             state_features=json.loads(file.attrs.get("state_features", "[]")),
             action_scale=float(file.attrs.get("action_scale", 1.0)),
             created_by=str(file.attrs.get("created_by", "")),
         )
-    except (KeyError, json.JSONDecodeError) as error:
+    except (TypeError, ValueError) as error:
         raise MisodiceError(
-            f"{path}: root attribute 'env' must be JSON that names the engine and task ({error})"
+            f"{path}: root attributes: {error}; expected env as a JSON object of engine and task, or no env at all, "
+            "and obs_features and state_features as JSON lists"
         ) from error
     return cls(header=header, **fields)
+
+
+def _env(text: str) -> dict[str, Any]:
+    env = json.loads(text)
+    if not isinstance(env, dict):
+        raise ValueError(f"env is {text[:80]}")
+    return env
 
 
 def _check(path: Path, episodes: Episodes) -> None:

@@ -42,6 +42,16 @@ def rank_episodes(episodes: Episodes, ranking: Literal["return", "oracle"]) -> n
     return np.asarray(episodes.source == "expert", np.float64)
 
 
+def recovered_returns(reward: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """G(σ) = Σ R(s, a) of every episode, [E] (Algorithm 2).
+
+    Args:
+        reward: of every transition, [T].
+        length: transitions of each episode, int64 [E].
+    """
+    return np.asarray(np.add.reduceat(reward.astype(np.float64), np.cumsum(length) - length))
+
+
 def top_k(score: np.ndarray, k: int) -> np.ndarray:
     """Which episodes are D_E, bool [E]: the k greatest scores, the earlier episode first where they tie."""
     expert = np.zeros(len(score), bool)

@@ -35,6 +35,13 @@ class Spec:
 
 
 @dataclass
+class ExpertFlags:
+    """expert [B]: 1 where the transition's episode is in D_E, else 0."""
+
+    expert: Tensor
+
+
+@dataclass
 class Step:
     """What was seen and done: obs [B, n, O], state [B, S], actions [B, n] int64 or [B, n, A] float."""
 

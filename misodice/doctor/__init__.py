@@ -76,6 +76,7 @@ PROBES = (
     Probe("smacv2", "smacv2", ("smacv2",), f"from its repository: {STARCRAFT}"),
     Probe("StarCraft II", "game", (), f"unpack the game, or set SC2PATH to its folder: {STARCRAFT}"),
     Probe("StarCraft II maps", "maps", (), f"unpack SMAC_Maps into $SC2PATH/Maps: {STARCRAFT}"),
+    Probe("engine of SMAC", "engine", (), "pip install --force-reinstall misodice"),
     Probe("Ray (benchmark)", "ray", ("ray",), "pip install 'misodice[benchmark]'"),
     Probe("ONNX (export)", "onnx", ("onnx", "onnxscript", "onnxruntime"), "pip install 'misodice[export]'"),
     Probe("LLM client", "llm", ("openai", "jinja2"), "pip install 'misodice[llm]'"),
@@ -113,7 +114,7 @@ def diagnose(base_url: str | None = None) -> list[Check]:
 
 
 def main_job(checks: Sequence[Check]) -> tuple[bool, str]:
-    """Whether `MAIN_JOB` can run on the engine that `env.engine: auto` takes, and a sentence that says so."""
+    """Whether `MAIN_JOB` can run on the engine that SMAC stands for here, and a sentence that says so."""
     by_name = {check.name: check for check in checks}
 
     def bad(*names: str) -> list[str]:
@@ -121,14 +122,14 @@ def main_job(checks: Sequence[Check]) -> tuple[bool, str]:
 
     core = bad("Python", "torch", "lightning", "misodice")
     smax = bad("jaxmarl (engine smax)")
-    # As `misodice.envs.resolve_engine` chooses: the game, where its folder and its package are there.
-    if "missing" in (by_name["smacv2"].status, by_name["StarCraft II"].status):
-        engine, lacks = "smax", core + smax
+    if by_name["engine of SMAC"].status == "ok":
+        engine = by_name["engine of SMAC"].found
     else:
-        engine, lacks = "starcraft2", core + bad("smacv2", "StarCraft II", "StarCraft II maps")
+        engine, core = "smax", [*core, *bad("engine of SMAC")]
+    lacks = core + (bad("smacv2", "StarCraft II", "StarCraft II maps") if engine == "starcraft2" else smax)
     if not lacks:
         return True, f"The main job can run, on the engine {engine}: {MAIN_JOB}"
-    way = f"; with --env.engine smax it can: {MAIN_JOB} --env.engine smax" if not core + smax else ""
+    way = f"; with --env SMAX it can: {MAIN_JOB} --env SMAX" if not core + smax else ""
     return False, f"The main job cannot run on the engine {engine}: {', '.join(lacks)}{way}"
 
 

@@ -40,7 +40,7 @@ def probe_lightning() -> str:
 
 
 def probe_misodice() -> str:
-    import misodice.cli.main  # all that every command imports
+    import misodice.experiment  # what every training command imports
 
     return misodice.__version__
 
@@ -55,17 +55,17 @@ def probe_jaxmarl() -> str:
 
 
 def probe_mujoco() -> str:
-    from misodice.envs import EnvConfig, make_env
+    from misodice.envs import MaMuJoCo
 
-    env = make_env(EnvConfig("mamujoco", "Hopper", "3x1"), 1)
+    env = MaMuJoCo("Hopper", "3x1").make(1)
     env.reset(seed=0)
     return str(env.header.env["version"])
 
 
 def probe_rendering() -> str:
-    from misodice.envs import EnvConfig, make_env
+    from misodice.envs import MaMuJoCo
 
-    env = make_env(EnvConfig("mamujoco", "Hopper", "3x1"), 1)
+    env = MaMuJoCo("Hopper", "3x1").make(1)
     env.reset(seed=0)
     height, width, _ = env.render()[0].shape
     return f"{width} x {height} pictures with MUJOCO_GL={os.environ.get('MUJOCO_GL')}"
@@ -95,6 +95,12 @@ def probe_maps() -> str:
     if "32x32_flat" not in names:
         raise AbsentError(f"no 32x32_flat.SC2Map, the map of the SMACv2 tasks, in {folder}")
     return f"{len(names)} in {folder}"
+
+
+def probe_engine() -> str:
+    from misodice.envs import SMAC
+
+    return SMAC().resolve().name
 
 
 def probe_ray() -> str:

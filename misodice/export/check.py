@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from misodice.export.agent import Agent, DiscreteAgent
+from misodice.export.agent import Agent
 from misodice.export.formats import Inputs, Runner
 from misodice.modules.policy import Policy
 
@@ -16,9 +17,10 @@ TOLERANCE = 1e-4
 
 
 class Samples(NamedTuple):
-    """Inputs of an export, and the outputs that the original gives, both by name."""
+    """Inputs of an export, what the policy's network says to them, [rows, ·], and the outputs, both by name."""
 
     inputs: Inputs
+    network: Tensor
     expected: Inputs
 
 
@@ -60,30 +62,37 @@ def random_samples(policy: Policy, agent: Agent, teams: int, seed: int = 0) -> S
         available.scatter_(-1, torch.randint(spec.n_actions, (*shape[:2], 1), generator=draw), True)
         inputs["available_actions"] = available.flatten(0, 1)
     with torch.no_grad():
-        answers = agent.decide(policy(obs), available)
-    return Samples(inputs, {name: x.flatten(0, 1) for name, x in zip(agent.outputs, answers, strict=True)})
+        network = policy(obs)
+        answers = (policy.act(obs, available), *agent.parameters_of(network, available))
+    expected = {name: x.flatten(0, 1) for name, x in zip(agent.outputs, answers, strict=True)}
+    return Samples(inputs, network.flatten(0, 1), expected)
 
 
 def compare(run: Runner, agent: Agent, samples: Samples) -> Difference:
     """How far `run` is from what is expected, asked with one row and then with all others at once."""
     parts = [run({name: x[part] for name, x in samples.inputs.items()}) for part in (slice(0, 1), slice(1, None))]
     found = dict(zip(agent.outputs, (torch.cat(part) for part in zip(*parts, strict=True)), strict=True))
-    numbers = [name for name in agent.outputs if found[name].is_floating_point()]
-    off = {name: (found[name] - samples.expected[name]).abs() for name in numbers}
+    numbers = [name for name in agent.outputs if name != "action" or not agent.discrete]
+    off = {name: (found[name].double() - samples.expected[name].double()).abs() for name in numbers}
     allowed = {name: TOLERANCE * samples.expected[name].abs().clamp(min=1.0) for name in numbers}
     # Not `>`: a NaN is refused too.
     tolerable = all(bool((off[name] <= allowed[name]).all()) for name in numbers)
-    if isinstance(agent, DiscreteAgent):
+    if agent.discrete:
         equal = found["action"] == samples.expected["action"]
-        probabilities = samples.expected["probabilities"]
-        chosen = probabilities.gather(-1, found["action"].unsqueeze(-1)).squeeze(-1)
         # Two actions that are equally probable but for rounding may change places.
-        tolerable &= bool((probabilities.amax(-1) - chosen <= TOLERANCE).all())
+        best, chosen = (_probability(agent, samples, actions["action"]) for actions in (samples.expected, found))
+        tolerable &= bool((best - chosen <= TOLERANCE).all())
     else:
         equal = (off["action"] <= TOLERANCE).all(dim=-1)
     return Difference(
-        greatest=max(float(values.max()) for values in off.values()),
+        greatest=max((float(values.max()) for values in off.values()), default=0.0),
         equal_actions=float(equal.float().mean()),
         tolerable=tolerable,
         rows=len(equal),
     )
+
+
+def _probability(agent: Agent, samples: Samples, actions: Tensor) -> Tensor:
+    """Of each row's action, [rows], by the original."""
+    with torch.no_grad():
+        return agent.head.log_prob(samples.network, actions, samples.inputs["available_actions"]).exp()

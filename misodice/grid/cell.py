@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import misodice
-from misodice.envs import EnvConfig, resolve_engine
-from misodice.rollout.collect import Source
-from misodice.runs.files import file_digest, read_json, write_json
-from misodice.runs.run_dir import fingerprint
+from misodice.runs.files import read_json, write_json
 
 Status = Literal["running", "done", "failed"]
 
@@ -21,14 +16,17 @@ Status = Literal["running", "done", "failed"]
 class Cell:
     """A task, a variant, a method and a seed.
 
+    All of it is plain values: a worker on another machine takes a cell without importing a user's classes.
+
     Args:
         home: the grid's folder, `<root>/<name>`.
         task, variant, method, seed: which; no variant is None.
         configs: files, each over the one before.
         options: dotted options over them.
+        env: class path and arguments of the engine that they name; None where they name none.
         sources: what the task's own episodes file is made of; None leaves that to `misodice fit`.
-        path: the user's own episodes file that they name.
-        env: which environment they name.
+        data: that file, which all cells of the task share; None where it has none.
+        fingerprint: of all that makes the result; a cell of another fingerprint is run again.
     """
 
     home: Path
@@ -38,9 +36,10 @@ class Cell:
     seed: int
     configs: list[Path]
     options: dict[str, Any]
-    sources: list[Source] | None
-    path: Path | None
-    env: EnvConfig
+    env: dict[str, Any] | None
+    sources: list[dict[str, Any]] | None
+    data: Path | None
+    fingerprint: str
 
     @property
     def row(self) -> str:
@@ -60,19 +59,9 @@ class Cell:
         return self.folder / "log.txt"
 
     @property
-    def data(self) -> Path | None:
-        """The task's own episodes file, shared by its cells; None where it has none."""
-        if self.sources is None:
-            return None
-        made_of = fingerprint(asdict(self.env), resolve_engine(self.env), [asdict(source) for source in self.sources])
-        return self.home / "data" / f"{self.task}-{made_of}.h5"
-
-    @property
     def collect(self) -> list[str]:
         """Arguments that make `data`."""
-        env = {f"env.{name}": value for name, value in asdict(self.env).items()}
-        sources = [asdict(source) for source in self.sources or []]
-        return ["collect", *_options({"output": str(self.data), **env, "sources": sources})]
+        return ["collect", *arguments({"output": str(self.data), "env": self.env, "sources": self.sources})]
 
     @property
     def fit(self) -> list[str]:
@@ -87,14 +76,7 @@ class Cell:
             "trainer.enable_progress_bar": False,
             "ckpt_path": "last",
         }
-        return ["fit", *configs, *_options(self.options | data | own)]
-
-    @property
-    def fingerprint(self) -> str:
-        """Of all that makes the result; a cell of another fingerprint is run again."""
-        texts = [config.read_text() for config in self.configs]
-        data = self.data.name if self.data else _digest(self.path) if self.path else None
-        return fingerprint(texts, self.options, data, misodice.__version__, resolve_engine(self.env))
+        return ["fit", *configs, *arguments(self.options | data | own)]
 
     def record(self) -> dict[str, Any] | None:
         """cell.json; None where the cell was never begun."""
@@ -102,8 +84,6 @@ class Cell:
 
     def write(self, status: Status, reason: str | None, tries: int) -> None:
         """Say in cell.json how far it is, and in how many tries."""
-        # At its end still what it was begun with: a config may be edited while a cell runs.
-        begun = None if status == "running" else self.record()
         content = {
             "grid": self.home.name,
             "task": self.task,
@@ -111,7 +91,7 @@ class Cell:
             "method": self.method,
             "seed": self.seed,
             "options": self.options,
-            "fingerprint": begun["fingerprint"] if begun else self.fingerprint,
+            "fingerprint": self.fingerprint,
             "status": status,
             "reason": reason,
             "tries": tries,
@@ -134,11 +114,6 @@ class Cell:
         return "done" if (self.folder / "summary.json").is_file() else "to do"
 
 
-@cache
-def _digest(path: Path) -> str:
-    return file_digest(path)
-
-
-def _options(values: dict[str, Any]) -> list[str]:
+def arguments(values: dict[str, Any]) -> list[str]:
     """Command-line options; all but text is JSON."""
     return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]

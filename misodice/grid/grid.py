@@ -6,18 +6,16 @@ import re
 from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 
-from misodice.envs import EnvConfig
+from misodice.envs import Source
 from misodice.errors import MisodiceError
 from misodice.grid.cell import Cell
-from misodice.rollout.collect import Source
+from misodice.grid.setting import Setting
+from misodice.runs.configs import find_config
 from misodice.runs.files import write_json
 
 Option = None | bool | int | float | str | list | dict  # type: ignore[type-arg]
@@ -74,7 +72,7 @@ class Grid:
             root: where results go.
 
         Raises:
-            MisodiceError: a config, an overlay or a data file is not there, or `env` holds what no environment has.
+            MisodiceError: a config, an overlay or a data file is not there, or `env` holds what no engine has.
         """
         overlays = {Path(method).stem: _overlay(method, folder) for method in self.methods}
         configs = {name: _configs(task, folder) for name, task in self.tasks.items()}
@@ -83,6 +81,7 @@ class Grid:
         for method in sorted(overlays, key=lambda method: method != "misodice"):
             for (variant, its), seed, (name, task) in product(variants.items(), self.seeds, self.tasks.items()):
                 options = self.options | task.options | its
+                setting = Setting(name, (*configs[name], *overlays[method]), options, task.collect)
                 cells.append(
                     Cell(
                         home=root / self.name,
@@ -90,11 +89,12 @@ class Grid:
                         variant=variant,
                         method=method,
                         seed=seed,
-                        configs=[*configs[name], *overlays[method]],
+                        configs=list(setting.configs),
                         options=options,
-                        sources=task.collect,
-                        path=_path(name, configs[name], options),
-                        env=_env(name, configs[name], options),
+                        env=setting.engine.config if setting.engine else None,
+                        sources=setting.plain_sources,
+                        data=setting.data(root / self.name / "data"),
+                        fingerprint=setting.fingerprint,
                     )
                 )
         return cells
@@ -104,10 +104,8 @@ def read_grid(path: Path) -> Grid:
     """Read and check a grid's file.
 
     Raises:
-        MisodiceError: the file is missing, or a field of it is missing, unknown, empty, twice there or of a wrong type.
+        MisodiceError: a field of the file is missing, unknown, empty, twice there or of a wrong type.
     """
-    if not path.is_file():
-        raise MisodiceError(f"--grid: {path} does not exist; configs/benchmark/ holds the shipped ones")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Grid)
     try:
@@ -149,53 +147,14 @@ def write_cells(cells: Sequence[Cell]) -> None:
     write_json(home / "grid.json", {"name": home.name, "cells": expected})
 
 
-def _find(name: str, places: Sequence[Path], what: str) -> Path:
-    for place in places:
-        if (place / name).is_file():
-            return (place / name).resolve()
-    raise MisodiceError(f"{what}: {name} is not in {' or '.join(map(str, places))}; mend the name")
-
-
 def _configs(task: Task, folder: Path) -> list[Path]:
     given = [task.config] if isinstance(task.config, str) else task.config
-    return [_find(name, (folder, Path.cwd()), "tasks.config") for name in given]
+    return [find_config(name, "tasks.config", folder).resolve() for name in given]
 
 
 def _overlay(method: str, folder: Path) -> list[Path]:
     if method == "misodice":
         return []
     if method.endswith(".yaml"):
-        return [_find(method, (folder, Path.cwd()), "methods")]
-    return [_find(f"{method}.yaml", (folder.parent / "methods", Path.cwd() / "configs" / "methods"), "methods")]
-
-
-@cache
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise MisodiceError(f"{path}: no YAML ({error}); mend it") from error
-    return content
-
-
-def _block(name: str, configs: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
-    """A block of the config as options go over it, without the command line's parser: that is slow for many cells."""
-    block: dict[str, Any] = {}
-    for config in configs:
-        block |= _yaml(config).get(name) or {}
-    start = f"{name}."
-    return block | {key.removeprefix(start): value for key, value in options.items() if key.startswith(start)}
-
-
-def _path(task: str, configs: Sequence[Path], options: dict[str, Any]) -> Path | None:
-    path = _block("data", configs, options).get("path")
-    if path is not None and not Path(path).is_file():
-        raise MisodiceError(f"task {task}: data.path: {path} does not exist; name a file, or leave it out")
-    return None if path is None else Path(path).resolve()
-
-
-def _env(task: str, configs: Sequence[Path], options: dict[str, Any]) -> EnvConfig:
-    try:
-        return EnvConfig(**_block("env", configs, options))
-    except TypeError as error:
-        raise MisodiceError(f"task {task}: env: {error}; the options are those of `misodice fit --help`") from error
+        return [find_config(method, "methods", folder).resolve()]
+    return [find_config(f"methods/{method}", "methods", folder.parent).resolve()]

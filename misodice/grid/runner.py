@@ -17,6 +17,7 @@ from misodice.grid.board import Board, Seen
 from misodice.grid.cell import Cell
 from misodice.grid.grid import Grid, read_grid, write_cells
 from misodice.grid.work import Outcome, run_cell
+from misodice.runs.configs import find_config
 from misodice.runs.lock import alone_in
 
 TRIES = 3
@@ -26,6 +27,12 @@ TRIES = 3
 def benchmark(path: Path, root: Path, address: str | None, dry_run: bool) -> int:
     """Run the cells that are not done.
 
+    Args:
+        path: of the grid's file, or the name of a shipped one.
+        root: results go to <root>/<name of the grid>.
+        address: of a Ray cluster to join; None starts Ray on this machine.
+        dry_run: list the cells and how far each is, and do nothing else.
+
     Returns:
         Exit status: 0 where all cells are done, 1 where some failed, 130 after Ctrl-C.
 
@@ -33,6 +40,7 @@ def benchmark(path: Path, root: Path, address: str | None, dry_run: bool) -> int
         MisodiceError: the grid is bad, Ray is missing or cannot give what a cell needs, or another process is at this
             grid.
     """
+    path = find_config(str(path), "--grid")
     grid = read_grid(path)
     cells = grid.cells(path.parent, root.resolve())
     console = Console(soft_wrap=True)

@@ -71,7 +71,7 @@ def _run(arguments: list[str], log: IO[str], environment: dict[str, str], where:
     """Exit status of `misodice …`; negative where a signal ended it."""
     print(f"$ misodice {shlex.join(arguments)}", file=log, flush=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "misodice.grid.child", *arguments],
+        [sys.executable, "-m", "misodice.cli.child", *arguments],
         stdin=subprocess.PIPE,  # closed by the kernel when this worker dies: see child.py
         stdout=log,
         stderr=subprocess.STDOUT,

@@ -10,13 +10,13 @@ from rich.progress import track
 
 from misodice.data.episodes import Episodes
 from misodice.data.preferences import Answer, PreferencesFile, sample_pairs
+from misodice.runs.parts import Part
 
 
-class Labeller(ABC):  # noqa: B024 - one of compare and label is overridden, neither alone is abstract
+class Labeller(Part, ABC):
     """Base class of labellers; choose one by `--labels.labeller ClassName` or by its class path.
 
-    A labeller that judges each pair by itself overrides `compare` alone. Constructor arguments are kept as attributes
-    of plain types: they are what tells one labeller's answers from another's.
+    A labeller that judges each pair by itself overrides `compare` alone.
     """
 
     tie_reason = "judged equal"
@@ -32,7 +32,7 @@ class Labeller(ABC):  # noqa: B024 - one of compare and label is overridden, nei
         """
         raise NotImplementedError(f"{type(self).__name__} overrides neither compare nor label")
 
-    def check(self, episodes: Episodes) -> None:  # noqa: B027 - most labellers read what every file has
+    def check(self, episodes: Episodes) -> None:
         """Raise a MisodiceError where the file lacks what this labeller reads."""
 
     def pairs(self, episodes: Episodes, n_pairs: int, seed: int) -> np.ndarray:
@@ -61,11 +61,13 @@ class Labeller(ABC):  # noqa: B024 - one of compare and label is overridden, nei
                 answer = self.compare(episodes, *file.pairs[pair].tolist())
                 file.append(file.preference(pair, answer, self.tie_reason))
 
-    def identity(self) -> dict[str, Any]:
-        """What determines the answers, as JSON: it goes into the fingerprint of preferences.jsonl."""
-        kind = type(self)
-        options = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        return {"class": f"{kind.__module__}.{kind.__qualname__}", **options}
+    def identity(self) -> Any:
+        """What determines the answers, for the fingerprint of preferences.jsonl.
+
+        By default it is the labeller itself: its class, its constructor's arguments, and its source where it lies
+        outside the installed packages.
+        """
+        return self
 
     def view(self, episodes: Episodes, first: int, second: int) -> str:
         """What this labeller sees of a pair, for `misodice label --show`."""

@@ -84,6 +84,6 @@ def plot_labels(path: Path, episodes: Episodes, score: np.ndarray, k: int) -> No
         source = np.full(len(score), "all") if episodes.source is None else episodes.source
         for name in np.unique(source):
             right.scatter(episodes.returns[source == name], score[source == name], s=6, alpha=0.5, label=name)
-        right.set(xlabel="true return", ylabel="recovered return", title=f"{episodes.header.env['task']}")
+        right.set(xlabel="true return", ylabel="recovered return", title=episodes.header.env.get("task", ""))
         right.legend()
     figure.savefig(path, dpi=150)

@@ -30,27 +30,28 @@ class RecordedLabeller(Labeller):
         Raises:
             MisodiceError: the file is missing or malformed, or its indices are of other episodes than these.
         """
-        self._recorded = Preferences.read(self.path)
+        recorded = Preferences.read(self.path)
         found, expected = read_mark(self.path), mark_of_episodes(episodes.length, episodes.returns)
         if found != expected:
             raise MisodiceError(
                 f"{self.path}: its pairs are of the episodes file with mark {found}, and data.path has {expected}; "
                 "give the file it was converted with: `mix` and every other convert number the episodes otherwise"
             )
-        return self._recorded.pairs
+        return recorded.pairs
 
     def compare(self, episodes: Episodes, first: int, second: int) -> Answer:
-        same = (self._recorded.pairs == [first, second]).all(axis=1)
-        return ANSWERS[int(self._recorded.answer[same][0])]
+        recorded = Preferences.read(self.path)
+        same = (recorded.pairs == [first, second]).all(axis=1)
+        return ANSWERS[int(recorded.answer[same][0])]
 
     def label(self, episodes: Episodes, file: PreferencesFile) -> None:
         # By the pair's number and not by its episodes: a file may ask for a pair twice and hold two answers.
+        answer = Preferences.read(self.path).answer
         with file:
-            file.append(*(file.preference(i, ANSWERS[int(self._recorded.answer[i])]) for i in file.missing))
+            file.append(*(file.preference(i, ANSWERS[int(answer[i])]) for i in file.missing))
 
     def identity(self) -> dict[str, Any]:
-        kind = type(self)
-        return {"class": f"{kind.__module__}.{kind.__qualname__}", "content": file_digest(Path(self.path))}
+        return {"class": type(self), "content": file_digest(Path(self.path))}
 
     def view(self, episodes: Episodes, first: int, second: int) -> str:
         return super().view(episodes, first, second) + f"\nrecorded in {self.path}"

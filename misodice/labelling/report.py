@@ -10,75 +10,84 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from misodice.datamodules.table import Transitions
+from misodice.data.episodes import Episodes
+from misodice.data.pairs import LabelledPairs
+from misodice.data.preferences import Preferences
+from misodice.data.ranking import Ranking
 from misodice.labelling.quality import plot_labels, rank_quality, suggest_k, win_counts
 
 FIGURES = ("quality", "kendall_tau", "precision_at_k", "auroc")
 
 
-def report_labels(data: Transitions, labeller: str | None, run_dir: Path, console: Console) -> dict[str, Any]:
+def report_labels(
+    episodes: Episodes,
+    ranking: Ranking,
+    k: int,
+    score: np.ndarray | None,
+    recovered: np.ndarray | None,
+    preferences: Preferences | None,
+    pairs: LabelledPairs | None,
+    labeller: str | None,
+    run_dir: Path,
+    console: Console,
+) -> dict[str, Any]:
     """How good D_E is, before and after the preference stage.
 
     Args:
-        data: its `score` is known: the preference stage is done, or D_E is by return or oracle.
-        labeller: name of who answered the pairs; None where none were asked for.
+        episodes: the file.
+        ranking: what D_E is chosen by.
+        k: number of episodes in D_E.
+        score: what the episodes are ranked by, [E]; None where no stage of the method knows D_E.
+        recovered: return of the recovered reward, [E]; None where there is no preference stage.
+        preferences: the answers; None where no pair was asked for.
+        pairs: the pairs with a winner; None where no pair was asked for.
+        labeller: name of who answered; None where no pair was asked for.
         run_dir: where labels.png goes.
-        console: gets the table and the suggestion.
+        console: gets the table and the suggestion of K.
     """
-    result: dict[str, Any] = {"labeller": labeller or data.ranking, "ties": None, **dict.fromkeys(FIGURES)}
-    if labeller is None and data.ranking == "preference":
-        return result | {"labeller": None}  # no stage of this method knows D_E
-    if data.ranking != "preference":
-        result |= rank_quality(data.episodes, data.score, data.k)
-    if labeller is None:
+    chosen_by = None if score is None else ranking
+    result: dict[str, Any] = {"labeller": labeller or chosen_by, "ties": None, **dict.fromkeys(FIGURES)}
+    if score is not None:
+        result |= rank_quality(episodes, score, k)
+    if recovered is None or preferences is None or pairs is None:
         return result
-    score = data.recovered
-    after = rank_quality(data.episodes, score, data.k)
-    before = rank_quality(data.episodes, win_counts(len(score), data.pairs.preferences), data.k)
-    if data.ranking == "preference":
-        result |= after
-    preferences = data.pairs.preferences
     result |= {
         "ties": preferences.tie_share,
         "tie_reasons": preferences.tie_reasons,
         "position_consistency": preferences.position_consistency,
-        "pair_accuracy": _pair_accuracy(data, score),
-        "recovered": after,
-        "win_counts": before,
+        "pair_accuracy": _pair_accuracy(pairs, recovered),
+        "recovered": rank_quality(episodes, recovered, k),
+        "win_counts": rank_quality(episodes, win_counts(len(recovered), preferences), k),
     }
-    _print(data, before, result, console)
-    suggested, gap = suggest_k(score)
-    console.print(
-        f"the widest gap in the scores is after rank {suggested} ({gap:.2f} of their spread); data.k is {data.k}"
-    )
+    _print(result, ranking, k, console)
+    suggested, gap = suggest_k(recovered)
+    console.print(f"the widest gap in the scores is after rank {suggested} ({gap:.2f} of their spread); data.k is {k}")
     if importlib.util.find_spec("matplotlib") is None:
         console.print("no labels.png: it needs matplotlib, pip install 'misodice[plot]'")
     else:
-        plot_labels(run_dir / "labels.png", data.episodes, score, data.k)
+        plot_labels(run_dir / "labels.png", episodes, recovered, k)
     return result
 
 
-def _pair_accuracy(data: Transitions, score: np.ndarray) -> dict[str, float | None]:
+def _pair_accuracy(pairs: LabelledPairs, score: np.ndarray) -> dict[str, float | None]:
     """Share of the labelled pairs, held out and not, whose better episode has the higher recovered return."""
-    pairs = data.pairs
-    first, second = score[pairs.pairs.numpy()].T
-    right = (first > second) == (pairs.first.numpy() > 0)
-    held_out = pairs.held_out
+    first, second = score[pairs.pairs].T
+    right = (first > second) == pairs.first
     return {
         name: float(right[chosen].mean()) if chosen.any() else None
-        for name, chosen in (("held_out", held_out), ("trained", ~held_out))
+        for name, chosen in (("held_out", pairs.held_out), ("trained", ~pairs.held_out))
     }
 
 
-def _print(data: Transitions, before: dict[str, float | None], result: dict[str, Any], console: Console) -> None:
-    table = Table("D_E", "quality", "Kendall τ", f"precision@{data.k}", "AUROC", "held-out pairs", title="labels")
+def _print(result: dict[str, Any], ranking: Ranking, k: int, console: Console) -> None:
+    table = Table("D_E", "quality", "Kendall τ", f"precision@{k}", "AUROC", "held-out pairs", title="labels")
 
     def row(name: str, figures: dict[str, float | None], accuracy: float | None) -> None:
         values = [*(figures[key] for key in FIGURES), accuracy]
         table.add_row(name, *("–" if value is None else f"{value:.2f}" for value in values))
 
-    row("win counts alone", before, None)
+    row("win counts alone", result["win_counts"], None)
     row("recovered reward", result["recovered"], result["pair_accuracy"]["held_out"])
-    if data.ranking != "preference":
-        row(f"used: {data.ranking}", result, None)
+    if ranking != "preference":
+        row(f"used: {ranking}", result, None)
     console.print(table)

@@ -11,13 +11,12 @@ from misodice.data.preferences import Line, PreferencesFile
 from misodice.labelling.base import Labeller
 
 
-def show(labeller: Labeller, episodes: Episodes, file: PreferencesFile, k: int, console: Console | None = None) -> None:
+def show(labeller: Labeller, episodes: Episodes, file: PreferencesFile, k: int, console: Console) -> None:
     """Print the first `k` pairs: what the labeller judges by, and its answers so far. Nothing is asked or written.
 
     Raises:
         MisodiceError: the episodes lack what the labeller reads.
     """
-    console = console or Console()
     labeller.check(episodes)
     lines: dict[int, list[Line]] = {}
     for line in file.lines:

@@ -121,6 +121,14 @@ def effective_sample_size(weight: Tensor) -> Tensor:
     return (weight.sum(dim=0) ** 2 / (len(weight) * (weight**2).sum(dim=0))).mean()
 
 
+def weight_metrics(weight: Tensor) -> dict[str, float]:
+    """What is logged about finished weights [T] or [T, n]."""
+    return {
+        "value/effective_sample_size": float(effective_sample_size(weight.double())),
+        "value/max_weight": float(weight.max()),
+    }
+
+
 def weighted_bc_loss(log_prob: Tensor, weight: Tensor) -> Tensor:
     """−E_U[w·Σ_i log π_i(a_i|o_i)]/n of Eq. 11. Shapes: log_prob [B, n], weight [B] or [B, n] -> scalar."""
     if weight.ndim == 1:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAUROC
 
 from misodice.datamodules.batches import DiscriminatorBatch, Spec, Step
+from misodice.datamodules.experts_and_union import ExpertsAndUnion
+from misodice.datamodules.inputs import Inputs
+from misodice.errors import MisodiceError
 from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
-from misodice.modules.networks import AgentMLP, encode_actions
+from misodice.modules.networks import AgentMLP, Network, encode_actions
 from misodice.modules.stage import Stage
-
-if TYPE_CHECKING:
-    from misodice.datamodules.loader import Batches
-    from misodice.datamodules.table import Transitions
+from misodice.runs.parts import made_by
 
 
 class Discriminator(Stage):
@@ -29,13 +29,17 @@ class Discriminator(Stage):
     log_ratio ≤ log(1/p) at the optimum, and what is above it on average is memorised.
 
     Args:
-        mixer: class of the mixer, made with (n_agents, state_dim).
+        mixer: class of the mixer, made with (n_agents, state_dim). `mixing: probability` has none.
         mixing: "logit", c = σ(M[z_i]), concave in the local logits; or "probability", c = Σ η_i σ(z_i) (Eq. 13
-            to the letter), where η is the softmax of the mixer's per-agent response.
-        hidden: widths of the local network.
+            to the letter), where η(s) is the softmax of a linear layer of the state. A mixer of values has no part in
+            it, so `mixer` must keep its default.
+        network: class of the agents' network, made with (n_agents, inputs, outputs).
         lr: Adam's learning rate (Table 3, critic).
         epochs: passes over D_U at most.
         patience: epochs without a better held-out loss after which training stops.
+
+    Raises:
+        MisodiceError: a mixer beside `mixing: probability`.
     """
 
     name = "discriminator"
@@ -46,37 +50,32 @@ class Discriminator(Stage):
         self,
         mixer: Callable[[int, int], Mixer] = HyperMixer,
         mixing: Literal["logit", "probability"] = "logit",
-        hidden: tuple[int, ...] = (256, 256),
+        network: Callable[[int, int, int], Network] = AgentMLP,
         lr: float = 3e-4,
         epochs: int = 20,
         patience: int = 5,
     ) -> None:
         super().__init__(lr, epochs)
-        self.mixer_class = mixer
+        if mixing == "probability" and made_by(mixer) is not HyperMixer:
+            raise MisodiceError(
+                f"discriminator: mixer is {made_by(mixer).__name__} and mixing is probability, which has weights of "
+                "its own in place of a mixer; leave the mixer out, or set mixing to logit"
+            )
+        self.mixer_class, self.network_class = mixer, network
         self.mixing = mixing
-        self.hidden = hidden
         self.patience = patience
         # Bins, so that memory does not grow with the data.
         self.auroc = BinaryAUROC(thresholds=200)
-
-    def holds_out(self, data: Transitions) -> bool:
-        return data.holds_out
 
     @property
     def needs_experts(self) -> bool:
         return True
 
-    def train_batches(self, data: Transitions) -> Batches[DiscriminatorBatch]:
-        return data.expert_and_union_batches(held_out=False)
-
-    def val_batches(self, data: Transitions) -> Batches[DiscriminatorBatch] | None:
-        return data.expert_and_union_batches(held_out=True) if data.holds_out else None
-
-    def predict_batches(self, data: Transitions) -> Batches[Step]:
-        return data.step_batches()
+    def datamodule(self, inputs: Inputs) -> ExpertsAndUnion:
+        return ExpertsAndUnion(inputs.table, inputs.known_experts, inputs.batch_size, inputs.seed)
 
     def build(self, spec: Spec) -> None:
-        self.local = AgentMLP(spec.n_agents, spec.obs_dim + spec.n_actions, 1, self.hidden)
+        self.local = self.network_class(spec.n_agents, spec.obs_dim + spec.n_actions, 1)
         self.n_actions = spec.n_actions
         self.mixer: nn.Module
         if self.mixing == "logit":

@@ -12,11 +12,11 @@ from torch import Tensor
 from misodice.datamodules.batches import PairBatch, Spec, Transition
 from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
-from misodice.modules.networks import AgentMLP, encode_actions, start_at_zero
-from misodice.modules.reward_stage import Preference
+from misodice.modules.networks import AgentMLP, Network, encode_actions
+from misodice.modules.reward_stage import RewardStage
 
 
-class OMAPL(Preference):
+class OMAPL(RewardStage):
     r"""Local q_i and v_i with shared weights, one mixer for both, and slow copies of all three.
 
     .. math:: r = Q_{tot}(s, a) - \gamma (1 - d) \bar V_{tot}(s')
@@ -26,14 +26,12 @@ class OMAPL(Preference):
 
     Args:
         mixer: class of the mixer, made with (n_agents, state_dim).
+        network: class of the agents' networks, made with (n_agents, inputs, outputs).
         gamma: γ, the discount.
         beta: β, the temperature of Extreme-V.
         tau: share of the networks that the copies take over after each step.
         max_weight: clip of the normalised local weights.
-        regulariser, pairs, max_steps, patience: see `Preference`.
-        hidden: widths of the local networks.
-        lr: Adam's learning rate.
-        epochs: passes over the pairs.
+        options: those of `RewardStage`.
     """
 
     writes = ("reward", "local_weight")
@@ -41,31 +39,25 @@ class OMAPL(Preference):
     def __init__(
         self,
         mixer: Callable[[int, int], Mixer] = HyperMixer,
+        network: Callable[[int, int, int], Network] = AgentMLP,
         gamma: float = 0.99,
         beta: float = 10.0,
         tau: float = 0.005,
         max_weight: float = 100.0,
-        regulariser: float = 0.5,
-        pairs: int = 64,
-        max_steps: int = 20,
-        patience: int = 5,
-        hidden: tuple[int, ...] = (256, 256),
-        lr: float = 3e-4,
-        epochs: int = 15,
+        **options: Any,
     ) -> None:
-        super().__init__(regulariser, pairs, max_steps, patience, lr, epochs)
-        self.mixer_class = mixer
-        self.gamma, self.beta, self.tau, self.max_weight, self.hidden = gamma, beta, tau, max_weight, hidden
+        super().__init__(**options)
+        self.mixer_class, self.network_class = mixer, network
+        self.gamma, self.beta, self.tau, self.max_weight = gamma, beta, tau, max_weight
 
     def build(self, spec: Spec) -> None:
-        self.build_metrics()
         self.n_actions = spec.n_actions
-        self.q = AgentMLP(spec.n_agents, spec.obs_dim + spec.n_actions, 1, self.hidden)
-        self.v = AgentMLP(spec.n_agents, spec.obs_dim, 1, self.hidden)
+        self.q = self.network_class(spec.n_agents, spec.obs_dim + spec.n_actions, 1)
+        self.v = self.network_class(spec.n_agents, spec.obs_dim, 1)
         # Rewards start at 0. Random ones are large in the sum of 1000: a pair's first loss was 40, a coin's is 0.69;
         # where answers were flipped nothing better was found from there.
-        start_at_zero(self.q.output)
-        start_at_zero(self.v.output)
+        self.q.start_at_zero()
+        self.v.start_at_zero()
         self.mixer = self.mixer_class(spec.n_agents, spec.state_dim)
         self.target = torch.nn.ModuleList(copy.deepcopy([self.q, self.v, self.mixer])).requires_grad_(False)
 

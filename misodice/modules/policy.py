@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from misodice.datamodules.batches import PolicyBatch, Spec
-from misodice.errors import MisodiceError
+from misodice.datamodules.inputs import Inputs
+from misodice.datamodules.weighted import Weighted
 from misodice.modules import dice
-from misodice.modules.networks import AgentMLP, CategoricalHead, GaussianHead
+from misodice.modules.heads import ActionHead, CategoricalHead, GaussianHead
+from misodice.modules.networks import AgentMLP, Network
 from misodice.modules.stage import Stage
-
-if TYPE_CHECKING:
-    from misodice.datamodules.loader import Batches
-    from misodice.datamodules.table import Transitions
+from misodice.modules.weighting import Weighting
 
 
 class Policy(Stage):
@@ -30,17 +28,11 @@ class Policy(Stage):
     Transitions of greater w are drawn more often and weighed less: the same expectation with less variance.
 
     Args:
-        weight: column that weighs the transitions: the value stage's "weight", O-MAPL's own "local_weight", or "bc",
-            which is β·1[D_E]/|D_E| + (1 − β)/|D_U| and needs no other stage.
-        by_episode: weigh all steps of an episode alike, by the square of their weights' geometric mean. The paper's
-            policy weighs each by its own.
-        top_p: share of all weight that is then kept, that of the greatest weights; 1 is the paper's policy, which keeps
-            all.
-        beta: β of "bc": 0 clones all of D_U, 1 clones D_E alone.
-        distribution: of continuous actions: "normal" (paper B.4) or "tanh_normal". Discrete actions are categorical.
-        min_std: least standard deviation of a continuous action. A deviation of its own for each state weighs an easy
-            state by the inverse square of it: with a low bound thousands of times a hard one.
-        hidden: widths of the network.
+        weight: column that weighs the transitions: the value stage's "weight", or O-MAPL's own "local_weight".
+        weighting: what is done to the weights in order, such as `ByEpisode` and `TopP`; none is the paper's policy.
+        head: class of the action head, made with the number of actions; null is `CategoricalHead` for discrete
+            actions and `GaussianHead` for continuous ones.
+        network: class of the agents' network, made with (n_agents, inputs, outputs).
         lr: Adam's learning rate (Table 3: 3e-4 for SMAC, 1e-5 for MaMuJoCo).
         lr_schedule: "constant" (Table 3), or "cosine": down to 0 at the stage's end along half a cosine, so that what
             is kept is not the last step of a noisy walk.
@@ -51,79 +43,39 @@ class Policy(Stage):
 
     def __init__(
         self,
-        weight: Literal["weight", "local_weight", "bc"] = "weight",
-        by_episode: bool = False,
-        top_p: float = 1.0,
-        beta: float = 0.0,
-        distribution: Literal["normal", "tanh_normal"] = "normal",
-        min_std: float = 0.0067,
-        hidden: tuple[int, ...] = (256, 256),
+        weight: str = "weight",
+        weighting: Sequence[Weighting] = (),
+        head: Callable[[int], ActionHead] | None = None,
+        network: Callable[[int, int, int], Network] = AgentMLP,
         lr: float = 3e-4,
         lr_schedule: Literal["constant", "cosine"] = "constant",
         epochs: int = 20,
     ) -> None:
         super().__init__(lr, epochs)
-        if min_std <= 0:
-            raise MisodiceError(f"policy.min_std is {min_std}, expected more than 0")
-        if not 0 < top_p <= 1:
-            raise MisodiceError(f"policy.top_p is {top_p}, expected more than 0 and at most 1, which keeps all weights")
-        self.save_hyperparameters()
-        self.lr_schedule = lr_schedule
-        self.weight, self.by_episode, self.top_p, self.beta = weight, by_episode, top_p, beta
-        self.distribution, self.min_std = distribution, min_std
-        self.hidden = tuple(hidden)
-
-    @classmethod
-    def load(cls, path: Path) -> Policy:
-        """The policy of a checkpoint, on the CPU, for acting.
-
-        Raises:
-            MisodiceError: there is no such file, or it is not a policy's checkpoint.
-        """
-        if not path.is_file():
-            raise MisodiceError(
-                f"ckpt_path: {path} does not exist; train with `misodice fit`, or name a policy's checkpoint"
-            )
-        try:
-            policy = cls.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, UnpicklingError, RuntimeError, LookupError, TypeError, AttributeError) as error:
-            # What torch says of a file that is none of its own, and what comes of another stage's content.
-            said = " ".join(str(error).split())[:200]
-            raise MisodiceError(
-                f"ckpt_path: {path} is not a policy's checkpoint of this version ({type(error).__name__}: {said}); "
-                "expected such as runs/<config>/<method>/seed_0/policy/last.ckpt"
-            ) from error
-        return policy.eval()
+        self.weight, self.weighting = weight, tuple(weighting)
+        self.head_class, self.network_class, self.lr_schedule = head, network, lr_schedule
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return () if self.weight == "bc" else (self.weight,)
+        return (self.weight,)
 
     @property
     def needs_experts(self) -> bool:
-        return self.weight == "bc" and self.beta > 0
+        return any(weighting.needs_experts for weighting in self.weighting)
 
-    def train_batches(self, data: Transitions) -> Batches[PolicyBatch]:
-        weight = self._weights(data)
-        if self.by_episode:
-            weight = dice.weigh_by_episode(weight, torch.from_numpy(data.episodes.length).to(weight.device))
-        return data.policy_batches(weight if self.top_p == 1 else dice.top_p_weights(weight, self.top_p))
-
-    def _weights(self, data: Transitions) -> Tensor:
-        """Of every transition of D_U, mean 1, [T] or [T, n]."""
+    def datamodule(self, inputs: Inputs) -> Weighted:
+        table, weight = inputs.table, inputs.columns[self.weight]
+        expert = None
         if self.needs_experts:
-            return dice.bc_weights(data.transition_expert, self.beta)
-        if self.weight == "bc":
-            return torch.ones(data.episodes.n_transitions, device=data.device)
-        return data.columns[self.weight]
+            expert = torch.from_numpy(inputs.known_experts.expert).to(table.device).repeat_interleave(table.length)
+        for weighting in self.weighting:
+            weight = weighting(weight, table.length, expert)
+        return Weighted(table, weight, inputs.batch_size, inputs.seed)
 
     def build(self, spec: Spec) -> None:
-        self.head = (
-            CategoricalHead(spec.n_actions)
-            if spec.discrete
-            else GaussianHead(spec.n_actions, self.distribution, self.min_std)
-        )
-        self.local = AgentMLP(spec.n_agents, spec.obs_dim, self.head.outputs, self.hidden)
+        make = self.head_class or (CategoricalHead if spec.discrete else GaussianHead)
+        self.head = make(spec.n_actions)
+        self.local = self.network_class(spec.n_agents, spec.obs_dim, self.head.outputs)
 
     @property
     def any_length(self) -> bool:

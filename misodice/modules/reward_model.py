@@ -3,56 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from misodice.datamodules.batches import PairBatch, Spec, Transition
+from misodice.datamodules.batches import Spec, Transition
 from misodice.modules.mixers import HyperMixer, Mixer
-from misodice.modules.networks import AgentMLP, encode_actions, start_at_zero
-from misodice.modules.reward_stage import Preference
+from misodice.modules.networks import AgentMLP, Network, encode_actions
+from misodice.modules.reward_stage import RewardStage
 
 
-class RewardModel(Preference):
+class RewardModel(RewardStage):
     """Supervised reward r(s, a) = M[r_i(o_i, a_i)], without Q- and V-functions.
 
     Args:
         mixer: class of the mixer, made with (n_agents, state_dim).
-        regulariser, pairs, max_steps, patience: see `Preference`.
-        hidden: widths of the local network.
-        lr: Adam's learning rate.
-        epochs: passes over the pairs.
+        network: class of the agents' network, made with (n_agents, inputs, outputs).
+        options: those of `RewardStage`.
     """
 
     def __init__(
         self,
         mixer: Callable[[int, int], Mixer] = HyperMixer,
-        regulariser: float = 0.5,
-        pairs: int = 64,
-        max_steps: int = 20,
-        patience: int = 5,
-        hidden: tuple[int, ...] = (256, 256),
-        lr: float = 3e-4,
-        epochs: int = 15,
+        network: Callable[[int, int, int], Network] = AgentMLP,
+        **options: Any,
     ) -> None:
-        super().__init__(regulariser, pairs, max_steps, patience, lr, epochs)
-        self.mixer_class, self.hidden = mixer, hidden
+        super().__init__(**options)
+        self.mixer_class, self.network_class = mixer, network
 
     def build(self, spec: Spec) -> None:
-        self.build_metrics()
         self.n_actions = spec.n_actions
-        self.local = AgentMLP(spec.n_agents, spec.obs_dim + spec.n_actions, 1, self.hidden)
-        start_at_zero(self.local.output)  # as O-MAPL's rewards do
+        self.local = self.network_class(spec.n_agents, spec.obs_dim + spec.n_actions, 1)
+        self.local.start_at_zero()  # as O-MAPL's rewards do
         self.mixer = self.mixer_class(spec.n_agents, spec.state_dim)
 
     def reward(self, transition: Transition) -> Tensor:
         actions = encode_actions(transition.actions, self.n_actions)
         local = self.local(torch.cat([self.standardise_obs(transition.obs), actions], dim=-1)).squeeze(-1)
         return self.mix(self.mixer, local, transition.state)
-
-    def loss(self, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, cross_entropy = self.preference_loss(batch, self.reward(batch.transition))
-        return loss, {"loss": cross_entropy}
-
-    def predict_step(self, batch: Transition, batch_idx: int) -> dict[str, Tensor]:
-        return {"reward": self.reward(batch)}

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics.classification import BinaryAccuracy
 
 from misodice.datamodules.batches import PairBatch, Transition
+from misodice.datamodules.inputs import Inputs
+from misodice.datamodules.paired import PairedEpisodes
+from misodice.errors import MisodiceError
 from misodice.modules import dice
 from misodice.modules.stage import Stage
 
-if TYPE_CHECKING:
-    from misodice.datamodules.loader import Batches
-    from misodice.datamodules.table import Transitions
 
-
-class Preference(Stage):
+class RewardStage(Stage):
     """Base class of what may stand in the preference slot; a subclass makes networks and writes `reward`.
 
     The better of two episodes has the greater sum of rewards: cross-entropy of that difference, and `regulariser` times
@@ -31,35 +30,44 @@ class Preference(Stage):
         patience: epochs without a lesser loss on the held-out pairs after which training stops; the best one is kept.
         lr: Adam's learning rate.
         epochs: passes over the pairs.
+
+    Raises:
+        MisodiceError: an option is out of its range.
     """
 
     name = "preference"
     writes: ClassVar[tuple[str, ...]] = ("reward",)
     monitor = "preference/held_out_loss"
 
-    def __init__(self, regulariser: float, pairs: int, max_steps: int, patience: int, lr: float, epochs: int) -> None:
+    def __init__(
+        self,
+        regulariser: float = 0.5,
+        pairs: int = 64,
+        max_steps: int = 20,
+        patience: int = 5,
+        lr: float = 3e-4,
+        epochs: int = 15,
+    ) -> None:
         super().__init__(lr, epochs)
+        if not regulariser >= 0 or pairs < 1 or max_steps < 1 or patience < 1:
+            raise MisodiceError(
+                f"preference: regulariser is {regulariser}, pairs {pairs}, max_steps {max_steps} and patience "
+                f"{patience}; expected regulariser at least 0 and the others at least 1"
+            )
         self.regulariser, self.pairs, self.max_steps = regulariser, pairs, max_steps
         self.patience = patience
+        self.accuracy = BinaryAccuracy()
+
+    @property
+    def needs_pairs(self) -> bool:
+        return True
 
     def reward(self, transition: Transition) -> Tensor:
         """r(s, a, s′) of each transition, [M]."""
         raise NotImplementedError(f"{type(self).__name__} has no reward(transition)")
 
-    def holds_out(self, data: Transitions) -> bool:
-        return bool(data.pairs.held_out.any())
-
-    def build_metrics(self) -> None:
-        self.accuracy = BinaryAccuracy()
-
-    def train_batches(self, data: Transitions) -> Batches[PairBatch]:
-        return data.pairs.batches(self.pairs, self.max_steps, held_out=False)
-
-    def val_batches(self, data: Transitions) -> Batches[PairBatch]:
-        return data.pairs.batches(self.pairs, self.max_steps, held_out=True)
-
-    def predict_batches(self, data: Transitions) -> Batches[Transition]:
-        return data.transition_batches()
+    def datamodule(self, inputs: Inputs) -> PairedEpisodes:
+        return PairedEpisodes(inputs.table, inputs.known_pairs, self.pairs, self.max_steps, inputs.seed)
 
     def margin(self, batch: PairBatch, reward: Tensor) -> Tensor:
         """Σr(first) − Σr(second) of each pair, [P]."""
@@ -71,9 +79,16 @@ class Preference(Stage):
         cross_entropy = dice.preference_loss(self.margin(batch, reward), batch.first)
         return cross_entropy + self.regulariser * reward.square().mean(), cross_entropy
 
+    def loss(self, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, cross_entropy = self.preference_loss(batch, self.reward(batch.transition))
+        return loss, {"loss": cross_entropy}
+
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         margin = self.margin(batch, self.reward(batch.transition))
         self.accuracy.update(margin, batch.first.long())
         loss = dice.preference_loss(margin, batch.first)
         self.log("preference/held_out_loss", loss, batch_size=len(margin), sync_dist=True)
         self.log("preference/held_out_accuracy", self.accuracy)
+
+    def predict_step(self, batch: Transition, batch_idx: int) -> dict[str, Tensor]:
+        return {"reward": self.reward(batch)}

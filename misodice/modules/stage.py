@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, ClassVar, Self
 
 import torch
 from lightning import LightningModule
@@ -12,21 +14,20 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from misodice import __version__
+from misodice.datamodules.base import StageData
 from misodice.datamodules.batches import Spec
+from misodice.datamodules.inputs import Inputs
 from misodice.errors import MisodiceError
 from misodice.modules.networks import Standardise
-
-if TYPE_CHECKING:
-    from misodice.datamodules.loader import Batches
-    from misodice.datamodules.table import Transitions
+from misodice.runs.parts import Part, build
 
 
-class Stage(LightningModule):
+class Stage(Part, LightningModule):
     """Fit it, then one predict pass over D_U writes its columns.
 
-    A subclass sets `name` and `writes`, makes its networks in `build`, says which batches it learns from, and has a
-    `loss`; one that writes has a `predict_step`. The networks are made when the data's `Spec` is known: from
-    the datamodule, or from a checkpoint alone.
+    A subclass sets `name` (the slot of the config that it is made for) and `writes`, makes its networks in `build`,
+    returns a complete datamodule, and has a `loss`; a stage that writes has a `predict_step`. Lightning calls `build`
+    when the sizes of the data are known: from the datamodule, or from a checkpoint alone.
 
     Args:
         lr: Adam's learning rate.
@@ -38,15 +39,18 @@ class Stage(LightningModule):
     """Columns that the predict pass adds: `predict_step` gives {column: [B] or [B, n]}."""
     monitor: ClassVar[str | None] = None
     """Metric whose least value names the epoch to keep; None keeps the last."""
+    trained: ClassVar[bool] = True
+    """Whether anything is learnt; otherwise the predict pass is all that is done."""
     patience: int | None = None
     """Epochs without a better `monitor` after which training stops."""
 
-    def __init__(self, lr: float, epochs: int) -> None:
+    def __init__(self, lr: float = 3e-4, epochs: int = 20) -> None:
         super().__init__()
+        if not lr > 0 or epochs < 1:
+            raise MisodiceError(f"{self.name}: lr is {lr} and epochs {epochs}, expected more than 0 and at least 1")
         self.lr = lr
         self.epochs = epochs
         self.spec: Spec | None = None
-        self.fingerprint = ""
         self._rng_state: dict[str, Tensor] | None = None
         # Of the epoch so far; in checkpoints, since one may be of the middle of an epoch.
         self._logged, self._sums = 0, dict[str, Tensor]()
@@ -56,39 +60,31 @@ class Stage(LightningModule):
         """Columns that must be there before it is trained."""
         return ()
 
-    def holds_out(self, data: Transitions) -> bool:
-        """Whether `data` keeps something back that `monitor` can be measured on."""
-        return False
-
-    @property
-    def any_length(self) -> bool:
-        """Whether a checkpoint of so many epochs can go on to more: each step is the same, however many follow."""
-        return True
-
     @property
     def needs_experts(self) -> bool:
         """Whether it must know D_E."""
         return False
 
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether it learns from labelled pairs of episodes."""
+        return False
+
+    @property
+    def any_length(self) -> bool:
+        """Whether a checkpoint can go on to more epochs: each step is the same, however many follow."""
+        return True
+
     def build(self, spec: Spec) -> None:
         """Make the networks for data of this shape."""
-        raise NotImplementedError(f"{type(self).__name__} has no build(spec)")
+
+    def datamodule(self, inputs: Inputs) -> StageData:
+        """What the stage learns from, complete."""
+        raise NotImplementedError(f"{type(self).__name__} has no datamodule(inputs)")
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and what to log of it; it changes nothing, so that it can be compiled as a whole."""
         raise NotImplementedError(f"{type(self).__name__} has no loss(batch)")
-
-    def train_batches(self, data: Transitions) -> Batches[Any]:
-        """What one epoch learns from."""
-        raise NotImplementedError(f"{type(self).__name__} has no train_batches(data)")
-
-    def val_batches(self, data: Transitions) -> Batches[Any] | None:
-        """What `monitor` is measured on."""
-        return None
-
-    def predict_batches(self, data: Transitions) -> Batches[Any]:
-        """All of D_U in order, in large batches."""
-        raise NotImplementedError(f"{type(self).__name__} has no predict_batches(data)")
 
     def finish(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
         """Last touch on the whole columns [T] or [T, n], such as a normalisation."""
@@ -97,6 +93,37 @@ class Stage(LightningModule):
     def column_metrics(self, columns: dict[str, Tensor]) -> dict[str, float]:
         """What to log about the finished columns."""
         return {}
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The trained stage of a checkpoint, on the CPU.
+
+        The checkpoint names its class; Python must find that class.
+
+        Args:
+            path: such as runs/smacv2_zerg/misodice/seed_0/policy/last.ckpt.
+
+        Raises:
+            MisodiceError: there is no such file, or it is not a checkpoint of this class and version.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise MisodiceError(
+                f"ckpt_path: {path} does not exist; train with `misodice fit`, or name a stage's checkpoint"
+            )
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            stage = build(cls, checkpoint["part"], f"ckpt_path: {path}")
+            stage.on_load_checkpoint(checkpoint)
+            stage.load_state_dict(checkpoint["state_dict"])
+        except (OSError, EOFError, UnpicklingError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+            # What torch says of a file that is none of its own, and what comes of another version's content.
+            said = " ".join(str(error).split())[:200]
+            raise MisodiceError(
+                f"ckpt_path: {path} is not a {cls.__name__}'s checkpoint of this version ({type(error).__name__}: "
+                f"{said}); expected a file such as runs/<config>/<method>/seed_0/policy/last.ckpt"
+            ) from error
+        return stage.eval()
 
     def configure_model(self) -> None:
         # Not in `setup`: Lightning's averaging callbacks copy the module before that. Without a trainer it is being
@@ -119,8 +146,7 @@ class Stage(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         assert self.spec is not None
         checkpoint["spec"] = asdict(self.spec)
-        # Of what this stage was trained on: a resume refuses a checkpoint of something else.
-        checkpoint["fingerprint"] = self.fingerprint
+        checkpoint["part"] = self.config
         checkpoint["misodice_version"] = __version__
         checkpoint["logged"], checkpoint["sums"] = self._logged, self._sums
         checkpoint["rng_state"] = {"cpu": torch.get_rng_state()}

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from misodice.datamodules.batches import Spec, ValueBatch
+from misodice.datamodules.inputs import Inputs
+from misodice.datamodules.successors import Successors
 from misodice.errors import MisodiceError
 from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
-from misodice.modules.networks import AgentMLP
+from misodice.modules.networks import AgentMLP, Network
 from misodice.modules.stage import Stage
-
-if TYPE_CHECKING:
-    from misodice.datamodules.loader import Batches
-    from misodice.datamodules.table import Transitions
 
 
 class Value(Stage):
@@ -30,19 +28,20 @@ class Value(Stage):
 
     Args:
         mixer: class of the mixer, made with (n_agents, state_dim).
+        network: class of the agents' network, made with (n_agents, inputs, outputs).
         alpha: α, the pull towards D_U (Eq. 2).
         gamma: γ, the discount.
         objective: "exp" (Eq. 6), or DemoDICE's "logsumexp".
-        ratio: column that stands for log ρ_E/ρ_U: the discriminator's, or the recovered reward (MARL-SL).
+        ratio: column that stands for log ρ_E/ρ_U: the discriminator's "log_ratio", or the recovered "reward" (MARL-SL).
         mask_last: leave out ν(s′) of every episode's last transition. False makes final states absorbing instead:
             without either ν would run away on them.
         max_weight: clip of the normalised weights.
-        hidden: widths of the local network.
         lr: Adam's learning rate (Table 3, critic).
         epochs: passes over D_U.
 
     Raises:
-        MisodiceError: logsumexp together with mask_last, which is unbounded below.
+        MisodiceError: alpha is negative, gamma no share, max_weight less than 1, or logsumexp together with mask_last,
+            which is unbounded below.
     """
 
     name = "value"
@@ -51,13 +50,13 @@ class Value(Stage):
     def __init__(
         self,
         mixer: Callable[[int, int], Mixer] = HyperMixer,
+        network: Callable[[int, int, int], Network] = AgentMLP,
         alpha: float = 0.05,
         gamma: float = 0.99,
         objective: Literal["exp", "logsumexp"] = "exp",
-        ratio: Literal["log_ratio", "reward"] = "log_ratio",
+        ratio: str = "log_ratio",
         mask_last: bool = True,
         max_weight: float = 100.0,
-        hidden: tuple[int, ...] = (256, 256),
         lr: float = 3e-4,
         epochs: int = 20,
     ) -> None:
@@ -67,27 +66,29 @@ class Value(Stage):
                 "value: objective logsumexp with mask_last true is unbounded below (mass leaks at episode ends); use "
                 "objective exp, or logsumexp with mask_last false and absorbing last rows"
             )
-        self.mixer_class = mixer
+        if not alpha >= 0 or not 0 <= gamma <= 1 or not max_weight >= 1:
+            raise MisodiceError(
+                f"value: alpha is {alpha}, gamma {gamma} and max_weight {max_weight}; expected alpha at least 0, gamma "
+                "from 0 to 1, max_weight at least 1"
+            )
+        self.mixer_class, self.network_class = mixer, network
         self.alpha = alpha
         self.gamma = gamma
         self.objective = dice.value_loss_exp if objective == "exp" else dice.value_loss_logsumexp
         self.ratio = ratio
         self.mask_last = mask_last
         self.max_weight = max_weight
-        self.hidden = hidden
 
     @property
     def reads(self) -> tuple[str, ...]:
         return (self.ratio,)
 
-    def train_batches(self, data: Transitions) -> Batches[ValueBatch]:
-        return data.value_batches(self.ratio, absorbing=not self.mask_last)
-
-    def predict_batches(self, data: Transitions) -> Batches[ValueBatch]:
-        return data.value_batches(self.ratio, in_order=True)
+    def datamodule(self, inputs: Inputs) -> Successors:
+        ratio = inputs.columns[self.ratio]
+        return Successors(inputs.table, ratio, not self.mask_last, inputs.batch_size, inputs.seed)
 
     def build(self, spec: Spec) -> None:
-        self.local = AgentMLP(spec.n_agents, spec.obs_dim, 1, self.hidden)
+        self.local = self.network_class(spec.n_agents, spec.obs_dim, 1)
         self.mixer = self.mixer_class(spec.n_agents, spec.state_dim)
 
     def forward(self, obs: Tensor, state: Tensor) -> Tensor:
@@ -124,8 +125,4 @@ class Value(Stage):
         return {"weight": dice.normalise_weights(columns["weight"].double(), self.max_weight).float()}
 
     def column_metrics(self, columns: dict[str, Tensor]) -> dict[str, float]:
-        weight = columns["weight"]
-        return {
-            "value/effective_sample_size": float(dice.effective_sample_size(weight.double())),
-            "value/max_weight": float(weight.max()),
-        }
+        return dice.weight_metrics(columns["weight"])

@@ -4,148 +4,86 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 
+import numpy as np
 import torch
-from jsonargparse import Namespace
-from lightning import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
-from misodice import __version__
-from misodice.callbacks.checkpoints import WholeCheckpoints
 from misodice.callbacks.column_writer import ColumnWriter
-from misodice.callbacks.rollout import Rollout
+from misodice.callbacks.marking import Mark
+from misodice.callbacks.rollout import LogRollouts
 from misodice.callbacks.stopping import SaveWhenStopped
-from misodice.data.columns import column_fingerprint
-from misodice.data.ranking import Ranking, top_k, write_labels
-from misodice.datamodules.table import Transitions
-from misodice.errors import MisodiceError
-from misodice.modules.policy import Policy
-from misodice.modules.reward_stage import Preference
+from misodice.data.columns import column_fingerprint, read_column
+from misodice.data.episodes import Episodes
+from misodice.data.pairs import LabelledPairs
+from misodice.data.ranking import rank_episodes, recovered_returns, top_k, write_labels
+from misodice.datamodules.base import StageData
+from misodice.datamodules.experts import Experts
+from misodice.datamodules.inputs import Inputs
+from misodice.datamodules.options import Data
+from misodice.datamodules.table import TransitionTable
 from misodice.modules.stage import Stage
-from misodice.pipeline.stage_cache import SharedStages
-from misodice.runs.run_dir import RunDir, check_version, fingerprint
-
-# Trainer options that say how to show or where to write do not change what is learnt.
-SHOWN = ("logger", "enable_", "default_root_dir", "log_every", "profiler", "max_time")
-# Nor do how long a stage trains (where it is of `any_length`), or the callbacks, make a checkpoint unfit to go on from.
-STAGE_LENGTH = ("epochs", "patience")
-TRAINER_LENGTH = ("max_epochs", "max_steps", "min_epochs", "min_steps")
+from misodice.pipeline.marks import Marks
+from misodice.pipeline.stage_cache import StageCache
+from misodice.pipeline.trainers import TrainerOptions
+from misodice.runs.run_dir import RunDir, check_version
 
 
-class StageProgress(RichProgressBar):
-    """Rich progress bar that names the stage and its place, "2/3 value"."""
-
-    def __init__(self, stage: str) -> None:
-        super().__init__()
-        self.stage = stage
-
-    def get_metrics(
-        self, trainer: Trainer, pl_module: LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        return {"stage": self.stage} | {
-            k: v for k, v in super().get_metrics(trainer, pl_module).items() if k != "v_num"
-        }
-
-
-def columns_read(stage: Stage, ranking: Ranking) -> tuple[str, ...]:
-    """The columns that `stage` depends on: those it reads, and the reward that D_E is ranked by if it knows D_E."""
-    ranked_by = ("reward",) if stage.needs_experts and ranking == "preference" else ()
-    return (*stage.reads, *ranked_by)
-
-
-def needed(stages: Sequence[Stage], ranking: Ranking) -> list[Stage]:
-    """The stages that the last one needs, in order: those whose columns it reads, and what they read in turn.
-
-    Raises:
-        MisodiceError: a stage reads a column that none before it writes.
-    """
-    chosen = [stages[-1]]
-    missing = set(columns_read(stages[-1], ranking))
-    for stage in reversed(stages[:-1]):
-        if missing & set(stage.writes):
-            chosen.insert(0, stage)
-            missing = missing - set(stage.writes) | set(columns_read(stage, ranking))
-    if missing:
-        raise MisodiceError(
-            f"column {sorted(missing)[0]!r} is read, but no stage writes it: local_weight is OMAPL's alone "
-            "(--preference OMAPL); look at policy.weight and value.ratio"
-        )
-    return chosen
-
-
-@dataclass
+@dataclass(frozen=True)
 class Pipeline:
     """One run of the stages.
 
     Args:
-        stages: those to be trained, in order (see `needed`).
-        data: attached to the episodes file.
+        stages: those to be trained, in order (see `order.needed`). They are copied: a run leaves them as they are.
+        episodes: D_U.
+        data: how D_E is chosen.
+        pairs: labelled pairs; None where no stage needs them.
+        marks: fingerprints of the stages.
         run: where everything is written.
-        trainer: the Trainer's arguments, shared by all stages.
-        options: the whole config in plain values, for fingerprints.
+        trainer: the Trainer's options.
         seed: of everything random.
+        rollouts: evaluates the last stage while it trains; None plays nothing.
+        cache: finished stages of other runs; None where none are looked for.
+        retrain: names of stages that are trained anew even if they are up to date.
+        is_global_zero: whether this process writes and speaks for all.
         console: where one line for each stage that is skipped goes.
-        labels: fingerprint of the answered pairs; None where none are asked for.
-        rollout: evaluates the policy while it trains.
-        shared: finished stages of other runs; None where none are looked for.
     """
 
     stages: Sequence[Stage]
-    data: Transitions
+    episodes: Episodes
+    data: Data
+    pairs: LabelledPairs | None
+    marks: Marks
     run: RunDir
-    trainer: Namespace
-    options: dict[str, Any]
+    trainer: TrainerOptions
     seed: int
+    rollouts: LogRollouts | None
+    cache: StageCache | None
+    retrain: Collection[str]
+    is_global_zero: bool
     console: Console
-    rollout: Rollout
-    labels: str | None
-    shared: SharedStages | None
-    marks: dict[str, str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.fast = bool(self.trainer.fast_dev_run)
-        self.marks, self.resume_marks = self._fingerprints(self.options)
+    @cached_property
+    def table(self) -> TransitionTable:
+        """D_U as tensors, on the device of the training."""
+        return TransitionTable.of(self.episodes).on(self.trainer.plain().strategy.root_device)
 
-    def _fingerprints(self, options: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
-        """What makes each stage: its config, the columns it reads, D_E if it knows it, and the data.
+    @property
+    def recovered(self) -> np.ndarray:
+        """G(σ) = Σ R(s, a) of every episode, [E], once the preference stage has written `reward` (Algorithm 2)."""
+        return recovered_returns(read_column(self.run.columns, "reward"), self.episodes.length)
 
-        The second of the two leaves out how long the stage itself trains, if that may change; what it reads is the same
-        column in both.
-        """
-
-        def without(block: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-            inner = {"init_args": without(block["init_args"], names)} if block.get("init_args") else {}
-            return {key: value for key, value in block.items() if key not in names} | inner
-
-        data = options["data"]
-        trainer = {key: value for key, value in options["trainer"].items() if not key.startswith(SHOWN)}
-        digest = self.data.digest, __version__
-        marks: dict[str, str] = {}
-        resume_marks: dict[str, str] = {}
-        written: dict[str, str] = {}
-        for stage in self.stages:
-            inputs: list[Any] = [written[column] for column in columns_read(stage, data["ranking"])]
-            if stage.needs_experts:
-                inputs += [data["ranking"], data["k"], data["held_out"]]
-            if isinstance(stage, Preference):
-                inputs += [self.labels, options["labels"]["held_out"]]
-            else:
-                inputs.append(data["batch_size"])
-            own = options[stage.name]
-            marks[stage.name] = fingerprint((digest, self.seed, trainer), stage.name, own, inputs)
-            going_on = without(trainer, ("callbacks",))
-            if stage.any_length:
-                own, going_on = without(own, STAGE_LENGTH), without(going_on, TRAINER_LENGTH)
-            resume_marks[stage.name] = fingerprint((digest, self.seed, going_on), stage.name, own, inputs)
-            written |= dict.fromkeys(stage.writes, marks[stage.name])
-        marks["labels"] = fingerprint(digest, data["ranking"], data["k"], written.get("reward"))
-        return marks, resume_marks
+    @property
+    def score(self) -> np.ndarray:
+        """What the episodes are ranked by, [E]; by "preference" once the preference stage has written `reward`."""
+        ranking = self.data.ranking
+        return self.recovered if ranking == "preference" else rank_episodes(self.episodes, ranking)
 
     def fit(self, resume: bool) -> None:
         """Train every stage that is not up to date; with `resume`, go on from an interrupted one's last checkpoint."""
@@ -156,107 +94,117 @@ class Pipeline:
             if stage not in todo:
                 folder = self.run.path / stage.name
                 self.console.print(f"{stage.name}: up to date ({folder}), not trained again")
-                if self.shared:
-                    self.shared.publish(stage, self.marks[stage.name])
-            elif self.fast or not self.shared:
+                if self.cache:
+                    self.cache.publish(stage, self.marks.stages[stage.name])
+            elif self.cache is None or self._again(stage):
                 self._fit_stage(stage, resume)
             else:
-                with self.shared.turn(stage, self.marks[stage.name], partial(self._up_to_date, stage)) as mine:
+                with self.cache.turn(stage, self.marks.stages[stage.name], partial(self._up_to_date, stage)) as mine:
                     if mine:
                         self._fit_stage(stage, resume)
-            if isinstance(stage, Preference) and self.data.ranking == "preference":
+            if "reward" in stage.writes and self.data.ranking == "preference":
                 self._write_labels()
 
+    def _again(self, stage: Stage) -> bool:
+        """Whether it is to be trained in any case, since it or a stage before it was named."""
+        before = [each.name for each in self.stages[: self.stages.index(stage) + 1]]
+        return any(name in self.retrain for name in before)
+
     def _write_labels(self) -> None:
-        if not self.fast and not self.console.quiet:
-            score = self.data.score
-            write_labels(self.run.path / "labels.h5", score, top_k(score, self.data.k), self.marks["labels"])
+        if self.is_global_zero:
+            score = self.score
+            write_labels(self.run.path / "labels.h5", score, top_k(score, self.data.k), self.marks.labels)
 
     def _up_to_date(self, stage: Stage) -> bool:
-        mark = self.marks[stage.name]
+        mark = self.marks.stages[stage.name]
         record = self.run.stage_record(stage.name)
-        if self.fast or record is None or record["fingerprint"] != mark:
+        if record is None or record["fingerprint"] != mark or self._again(stage):
             return False
         columns_fit = all(column_fingerprint(self.run.columns, column) == mark for column in stage.writes)
-        return columns_fit and self.run.checkpoint(stage.name).is_file()
+        return columns_fit and (self.run.checkpoint(stage.name).is_file() or not stage.trained)
 
-    def _fit_stage(self, stage: Stage, resume: bool) -> None:
+    def _fit_stage(self, recipe: Stage, resume: bool) -> None:
         # Before each stage, so that its result does not depend on whether the earlier ones ran or were restored.
         seed_everything(self.seed, workers=True, verbose=False)
-        mark = self.marks[stage.name]
-        stage.fingerprint = self.resume_marks[stage.name]
-        self.data.stage = stage
-        if self.fast:
-            self._train(self._trainer(stage, []), stage, None)
-            return
-        best, last = self._checkpoints(stage)
-        writer = ColumnWriter(self.run.columns, mark)
+        stage = copy.deepcopy(recipe)
+        mark = self.marks.stages[stage.name]
+        writer = ColumnWriter(self.run.columns, mark, self.episodes)
+        seconds = 0.0
         with SaveWhenStopped(self.run.checkpoint(stage.name)) as stopping:
+            datamodule = stage.datamodule(self._inputs(stage))
+            best, last = self._checkpoints(stage, datamodule)
             # `best` before `last`, which says where the best is: killed in between, the epoch is made again.
-            trainer = self._trainer(stage, [stopping, writer, *filter(None, [best]), last])
-            started = time.perf_counter()
-            self._train(trainer, stage, self._resume_path(trainer, stage) if resume else None)
-            seconds = time.perf_counter() - started
+            kept = [callback for callback in (best, last) if callback is not None]
+            own = Mark(self.marks.resume[stage.name])
+            trainer = self._trainer(recipe, datamodule, [own, stopping, writer, *kept])
+            if stage.trained:
+                started = time.perf_counter()
+                self._train(trainer, stage, datamodule, self._resume_path(trainer, stage) if resume else None)
+                seconds = time.perf_counter() - started
             stopping.stop_if_asked(trainer)
             if stage.writes:
-                # Not by `ckpt_path`: an averaging callback would put the last step's weights in place of its averages.
-                kept = torch.load((best or last).best_model_path, map_location="cpu", weights_only=True)
-                stage.load_state_dict(kept["state_dict"])
-                trainer.predict(stage, datamodule=self.data, return_predictions=False)
+                if stage.trained:
+                    # Not by `ckpt_path`: an averaging callback would put the last step's weights in place of its
+                    # averages.
+                    content = torch.load((best or last).best_model_path, map_location="cpu", weights_only=True)
+                    stage.load_state_dict(content["state_dict"])
+                trainer.predict(stage, datamodule=datamodule, return_predictions=False)
             stopping.stop_if_asked(trainer)
         if trainer.is_global_zero:
-            samples = trainer.global_step * self.data.train_dataloader().batch_size * trainer.world_size
+            samples = 0
+            if stage.trained:
+                samples = trainer.global_step * datamodule.train_dataloader().batch_size * trainer.world_size  # type: ignore[union-attr]
             record = {
                 "fingerprint": mark,
                 "steps": trainer.global_step,
                 "seconds": seconds,
-                "samples_per_second": samples / seconds,
+                "samples_per_second": samples / seconds if seconds else None,
                 "metrics": writer.metrics,
             }
             self.run.write_stage_record(stage.name, record)
         trainer.strategy.barrier()
 
-    def _train(self, trainer: Trainer, stage: Stage, ckpt_path: str | None) -> None:
+    def _inputs(self, stage: Stage) -> Inputs:
+        table = self.table
+        columns = {name: torch.from_numpy(read_column(self.run.columns, name)) for name in stage.reads}
+        experts = None
+        if stage.needs_experts:
+            experts = Experts.of(top_k(self.score, self.data.k), self.data.held_out, self.seed)
+        return Inputs(
+            table=table,
+            columns={name: column.to(table.device) for name, column in columns.items()},
+            experts=experts,
+            pairs=self.pairs,
+            batch_size=self.data.batch_size,
+            seed=self.seed,
+        )
+
+    def _train(self, trainer: Trainer, stage: Stage, datamodule: StageData, ckpt_path: str | None) -> None:
         try:
-            trainer.fit(stage, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
+            trainer.fit(stage, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
         except SystemExit:
             if trainer.interrupted:  # Lightning turns Ctrl-C into this
                 raise KeyboardInterrupt from None
             raise
 
-    def _checkpoints(self, stage: Stage) -> tuple[ModelCheckpoint | None, ModelCheckpoint]:
+    def _checkpoints(self, stage: Stage, datamodule: StageData) -> tuple[ModelCheckpoint | None, ModelCheckpoint]:
         """`best.ckpt` where the stage monitors something that is held out, and `last.ckpt` of every epoch."""
         folder = self.run.path / stage.name
         last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
         if not stage.monitor:
             return None, last
-        if not stage.holds_out(self.data):
+        if not datamodule.holds_out:
             self.console.print(f"{stage.name}: nothing is held out (…held_out, data.k): the last epoch is kept")
             return None, last
         return ModelCheckpoint(folder, filename="best", monitor=stage.monitor, enable_version_counter=False), last
 
-    def _trainer(self, stage: Stage, callbacks: list[Callback]) -> Trainer:
-        """A new Trainer from the one shared config: one used again would train 0 steps."""
-        config = self.trainer.clone()
-        config.callbacks = [*copy.deepcopy(_as_list(config.callbacks)), *callbacks]
-        if stage.monitor and stage.patience and not self.fast and stage.holds_out(self.data):
-            config.callbacks.append(EarlyStopping(stage.monitor, patience=stage.patience))
-        if isinstance(stage, Policy):
-            config.callbacks.append(self.rollout)
-        if config.enable_progress_bar is not False:
-            place = self.stages.index(stage) + 1
-            config.callbacks.append(StageProgress(f"{place}/{len(self.stages)} {stage.name}"))
-        if config.max_epochs is None:
-            config.max_epochs = stage.epochs
-        if not self.fast:
-            folder = self.run.path / stage.name
-            folder.mkdir(parents=True, exist_ok=True)
-            extra = [logger for logger in _as_list(config.logger) if isinstance(logger, Logger)]
-            config.logger = [CSVLogger(folder, name="", version=""), *copy.deepcopy(extra)]
-        config.plugins = [*_as_list(config.plugins), WholeCheckpoints()]
-        config.enable_model_summary = bool(config.enable_model_summary)
-        config.num_sanity_val_steps = 0
-        return Trainer(**vars(config))
+    def _trainer(self, stage: Stage, datamodule: StageData, callbacks: list[Callback]) -> Trainer:
+        if stage.monitor and stage.patience and datamodule.holds_out:
+            callbacks.append(EarlyStopping(stage.monitor, patience=stage.patience))
+        if stage is self.stages[-1] and self.rollouts is not None:
+            callbacks.append(self.rollouts)
+        place = f"{self.stages.index(stage) + 1}/{len(self.stages)} {stage.name}"
+        return self.trainer.trainer(place, stage.epochs, self.run.path / stage.name, callbacks)
 
     def _resume_path(self, trainer: Trainer, stage: Stage) -> str | None:
         path = self.run.checkpoint(stage.name)
@@ -264,7 +212,7 @@ class Pipeline:
             return None
         found = torch.load(path, map_location="cpu", weights_only=True)
         check_version(path, found.get("misodice_version"))
-        if found["fingerprint"] != stage.fingerprint:
+        if found["fingerprint"] != self.marks.resume[stage.name]:
             self.console.print(f"{stage.name}: {path} is of another config or input; training anew")
             return None
         self.console.print(f"{stage.name}: going on from {path}")
@@ -278,10 +226,3 @@ class Pipeline:
             if step < steps:
                 values = {name: int(value) if name == "epoch" else float(value) for name, value in logged.items()}
                 logger.log_metrics(values, step)
-
-
-def _as_list(given: Any) -> list[Any]:
-    """Lightning takes one callback, logger or plugin, several, or none."""
-    if given is None:
-        return []
-    return list(given) if isinstance(given, (list, tuple)) else [given]

@@ -19,17 +19,18 @@ from misodice.runs.lock import one_at_a_time
 from misodice.runs.run_dir import RunDir
 
 
-class SharedStages:
+class StageCache:
     """`<folder>/<stage>-<fingerprint>/`: what a finished stage left in the run that trained it, with its columns.
 
     Args:
         folder: on a file system that all the runs see.
         run: the run that takes from there and publishes there.
-        console: quiet in all processes of a distributed run but the first, which alone writes.
+        is_global_zero: whether this process is the first of a distributed run, which alone writes.
+        console: where one line on what is taken goes.
     """
 
-    def __init__(self, folder: Path, run: RunDir, console: Console) -> None:
-        self.folder, self.run, self.console = folder, run, console
+    def __init__(self, folder: Path, run: RunDir, is_global_zero: bool, console: Console) -> None:
+        self.folder, self.run, self.is_global_zero, self.console = folder, run, is_global_zero, console
 
     @contextmanager
     def turn(self, stage: Stage, mark: str, finished: Callable[[], bool]) -> Iterator[bool]:
@@ -46,7 +47,7 @@ class SharedStages:
         # Tells the other processes of a distributed run, which cannot hold the lock too, whose turn it is.
         owner = self.folder / f".{place.name}.owner"
         me = str(self.run.path.resolve())
-        if self.console.quiet:
+        if not self.is_global_zero:
             while not finished() and (place.is_dir() or not owner.is_file() or owner.read_text() != me):
                 time.sleep(0.2)
             yield not finished()
@@ -66,7 +67,7 @@ class SharedStages:
     def publish(self, stage: Stage, mark: str) -> None:
         """Put the run's finished stage where other runs find it, whole or not at all."""
         place = self._place(stage, mark)
-        if place.is_dir() or self.console.quiet:
+        if place.is_dir() or not self.is_global_zero:
             return
         temporary = self.folder / f".{place.name}.{os.getpid()}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -85,7 +86,7 @@ class SharedStages:
         return self.folder / f"{stage.name}-{mark}"
 
     def _take(self, stage: Stage, mark: str, place: Path) -> None:
-        needed = ["stage.json", "last.ckpt", *(["columns.h5"] if stage.writes else [])]
+        needed = ["stage.json", *(["last.ckpt"] if stage.trained else []), *(["columns.h5"] if stage.writes else [])]
         missing = [name for name in needed if not (place / name).is_file()]
         if missing:
             raise MisodiceError(

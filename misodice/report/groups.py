@@ -16,7 +16,7 @@ from misodice.report.settings import ROW, TASK, Options, difference, shown
 
 METHODS = ("bc_0", "bc_05", "bc_1", "omapl", "indd", "marl_sl", "misodice_vdn", "misodice")
 """The paper's columns in the paper's order."""
-USUAL = {"data.k": 200, "value.alpha": 0.05, "labels.labeller.init_args.flip": 0.0}
+USUAL = {"data.k": 200, "value.alpha": 0.05, "labels.labeller.flip": 0.0}
 """The paper's defaults, which make the base setting where as many runs speak for another."""
 
 
@@ -132,15 +132,19 @@ def _most_common(groups: Sequence[Group], names: tuple[str, ...]) -> dict[str, A
 
 
 def _make_world(groups: list[Group]) -> World:
-    shared = _most_common(groups, ROW)
+    # A baseline may lack an option of ROW, such as value.alpha: the methods that have it say what is usual.
+    has = {name for name in ROW if any(name in group.first.options for group in groups)}
+    shared = _most_common([group for group in groups if has <= set(group.first.options)] or groups, ROW)
     rows: dict[tuple[Any, ...], dict[str, Group]] = defaultdict(dict)
     for task in sorted({group.first.task for group in groups}):
         here = [group for group in groups if group.first.task == task]
         common = shared | _most_common(here, TASK)
         for method in method_order(group.first.method for group in here):
             own = [group for group in here if group.first.method == method]
-            fitting = [g for g in own if not difference({n: g.first.options.get(n) for n in common}, common)]
-            base = _most_common(fitting or own, ("",)) | common
+            known = {name for group in own for name in group.first.options}
+            wanted = {name: value for name, value in common.items() if name in known}
+            fitting = [g for g in own if not difference({n: g.first.options.get(n) for n in wanted}, wanted)]
+            base = _most_common(fitting or own, ("",)) | wanted
             for group in own:
                 changed = difference(group.first.options, base)
                 rows[(task, tuple(sorted(changed.items(), key=str)))][method] = group

@@ -122,7 +122,7 @@ def render(sections: Sequence[Section], problems: Sequence[Problem], roots: Sequ
     except ImportError as error:
         raise MisodiceError("misodice report needs jinja2: pip install 'misodice[report]'") from error
     environment = Environment(
-        loader=PackageLoader("misodice", "benchmark"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("misodice", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["method"] = lambda name: NAMES.get(name, name)
     environment.filters["seeds"] = _seeds

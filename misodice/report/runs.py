@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from misodice.errors import MisodiceError
-from misodice.report.settings import flatten
+from misodice.report.settings import dotted, flatten
 
 METRICS = {"return": "return_mean", "win_rate": "win_rate", "normalised_score": "normalised_score"}
 """What a run is judged by, as the tables name it, and its field in summary.json."""
@@ -28,7 +28,7 @@ class Run:
         method, task, engine, seed: which it is.
         version: of the engine that the rollouts were played on; None where the run did not record it.
         versions: of the packages.
-        options: every setting that may change the result, by dotted name (see `flatten`), seeds and paths left out.
+        options: every setting that may change the result, by dotted name (see `flatten`), without seeds and paths.
         variant: the benchmark's name for what this cell varies; None for plain runs and for cells that vary nothing.
         rollout, labels: those parts of summary.json.
         curve: (epoch, rollout/return, rollout/win_rate or None) of each evaluation.
@@ -118,6 +118,8 @@ def _read(folder: Path, problems: list[Problem]) -> Run | Problem:
     if not (folder / "summary.json").is_file():
         return Problem(str(folder), "unfinished", "there is no summary.json: fit has not ended, or it failed")
     summary = _json(folder / "summary.json")
+    if "rollout" in summary and summary["rollout"] is None:
+        return Problem(str(folder), "skipped", "it was trained without an environment, so it has no returns")
     rollout = _field(folder, summary, "rollout", dict)
     mean = rollout.get("return_mean")
     if not isinstance(mean, (int, float)) or not math.isfinite(mean):
@@ -167,19 +169,10 @@ def _config(folder: Path) -> tuple[str, dict[str, Any]]:
         content = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise MisodiceError(f"{folder}/config.yaml: cannot be read ({error}), so its settings are unknown") from error
-    options: dict[str, Any] = {}
-
-    def walk(block: dict[str, Any], prefix: str) -> None:
-        for key, value in block.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{key}.")
-            else:
-                options[f"{prefix}{key}"] = value
-
     if not isinstance(content, dict):
         raise MisodiceError(f"{folder}/config.yaml: holds no options, so its settings are unknown")
-    walk(content, "")
-    expected = ("data.path", "data.k", "data.ranking", "value.alpha", "labels.labeller.class_path")
+    options = dotted(content)
+    expected = ("data.path", "data.k", "data.ranking", "labels.labeller.class_path")
     for name in expected:
         if name not in options:
             raise MisodiceError(f"{folder}/config.yaml: {name} is missing; expected the file that `fit` writes")

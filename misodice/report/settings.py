@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from misodice.pipeline.pipeline import SHOWN
+from misodice.runs.fingerprint import SHOWN
 
 Options = Mapping[str, Any]
 
@@ -18,48 +18,81 @@ TASK = ("data.digest", "env.")
 LABELS = (
     "data.ranking",
     "labels.labeller.class_path",
-    "labels.labeller.init_args.flip",
-    "labels.labeller.init_args.model",
+    "labels.labeller.flip",
+    "labels.labeller.model",
 )
 """Options that the name of the labels tells."""
 NAMES = {"data.k": "K", "value.alpha": "α", "data.digest": "data", **dict.fromkeys(LABELS, "labels")}
 
 
+OUTSIDE = (
+    "run_dir",
+    "method",
+    "ckpt_path",
+    "weights_only",
+    "retrain",
+    "config",
+    "data.path",
+    "labels.path",
+    "shared_stages",
+    "seed_everything",
+)
+"""Options that name a run, a file or a folder, or say what is done with an earlier result."""
+
+
+def dotted(options: Options) -> dict[str, Any]:
+    """Options by dotted name. An argument of a class is named like an option: value.alpha, not value.init_args.alpha.
+
+    Args:
+        options: nested blocks as in a config file, dotted names, or both.
+    """
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        name = ".".join(part for part in key.split(".") if part != "init_args")
+        if isinstance(value, Mapping) and value:
+            found |= {".".join(filter(None, [name, below])): inner for below, inner in dotted(value).items()}
+        elif name:
+            found[name] = value
+    return found
+
+
+def counts(name: str) -> bool:
+    """Whether an option of this dotted name may change a result.
+
+    Names, paths, and how or where something is shown do not. `env` does not either: the engine itself tells it better.
+    """
+    shown = name.startswith("trainer.") and name.removeprefix("trainer.").startswith(SHOWN)
+    return not shown and name not in OUTSIDE and name.partition(".")[0] != "env"
+
+
 def flatten(config: Options, env: Options, data: Options) -> dict[str, Any]:
     """The options of config.yaml that may change a result, with what the run found for `env` and the data.
 
-    Seeds, paths, and how or where something is shown are no setting; the episodes file is known by its content.
+    Seeds are no setting; the episodes file is known by its content.
 
     Args:
-        config: by dotted name.
+        config: by dotted name (see `dotted`).
         env: engine, task and options that the rollouts were played on.
         data: "digest" and "path" of the episodes file.
     """
-
-    def counts(name: str) -> bool:
-        outside = (
-            "run_dir",
-            "method",
-            "ckpt_path",
-            "weights_only",
-            "config",
-            "data.path",
-            "labels.path",
-            "shared_stages",
-        )
-        part = name.removeprefix("trainer.") if name.startswith("trainer.") else ""
-        return not (
-            name in outside or name.startswith("env.") or name.endswith(("seed", "seed_everything"))
-        ) and not part.startswith(SHOWN)
-
-    options = {name: _plain(value) for name, value in config.items() if counts(name)}
+    options = {name: _plain(value) for name, value in config.items() if counts(name) and not name.endswith("seed")}
     options |= {f"env.{key}": _plain(value) for key, value in env.items() if key not in ("engine", "task", "version")}
     return options | {"data.digest": data["digest"], "data.name": Path(data["path"] or "made by fit").stem}
 
 
 def _plain(value: Any) -> Any:
-    """Lists, of callbacks for example, as text, so that options can be compared and shown."""
-    return json.dumps(value, default=str) if isinstance(value, list) else value
+    """Lists, of weightings for example, as text, so that options can be compared."""
+    return json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
+
+
+def _words(value: Any) -> Any:
+    """A list of classes as it is read: "ByEpisode, TopP(top_p=0.8)"."""
+    if isinstance(value, str) and value.startswith("["):
+        return ", ".join(str(_words(each)) for each in json.loads(value)) or "none"
+    if isinstance(value, dict) and "class_path" in value:
+        arguments = ", ".join(f"{name}={_words(inner)}" for name, inner in (value.get("init_args") or {}).items())
+        return str(value["class_path"]).rpartition(".")[2] + (f"({arguments})" if arguments else "")
+    return value
 
 
 def labels_name(options: Options) -> str:
@@ -68,8 +101,8 @@ def labels_name(options: Options) -> str:
     if ranking != "preference":
         return f"true {'source' if ranking == 'oracle' else ranking}"
     name = str(options["labels.labeller.class_path"]).rpartition(".")[2]
-    model = options.get("labels.labeller.init_args.model")
-    flip = options.get("labels.labeller.init_args.flip")
+    model = options.get("labels.labeller.model")
+    flip = options.get("labels.labeller.flip")
     text = {"RuleLabeller": "rule", "OracleLabeller": "oracle", "LLMLabeller": f"llm:{model}"}.get(name, name)
     return f"{text}, {flip:.0%} flipped" if flip else text
 
@@ -85,14 +118,15 @@ def shown(options: Options, names: set[str]) -> dict[str, Any]:
 
     Where a class differs, its arguments are not listed: they differ for that reason.
     """
-    classes = tuple(name.removesuffix("class_path") + "init_args" for name in names if name.endswith("class_path"))
+    replaced = {name.removesuffix("class_path") for name in names if name.endswith(".class_path")}
     result: dict[str, Any] = {}
     for name in sorted(names):
         if name in LABELS:
             result["labels"] = labels_name(options)
         elif name == "data.digest":
             result["data"] = options["data.name"]
-        elif not (classes and name.startswith(classes)):
+        elif not any(name.startswith(start) and name != f"{start}class_path" for start in replaced):
             value = options.get(name)
-            result[NAMES.get(name, name)] = str(value).rpartition(".")[2] if name.endswith("class_path") else value
+            short = str(value).rpartition(".")[2] if name.endswith("class_path") else _words(value)
+            result[NAMES.get(name, name)] = short
     return result

@@ -2,21 +2,82 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from misodice.callbacks.rollout import Rollout
 from misodice.data.episodes import Episodes
-from misodice.modules.policy import Policy
+from misodice.envs.base import TeamEnv
+from misodice.envs.engine import Engine
+from misodice.errors import MisodiceError
+from misodice.rollout.actors import ActingPolicy, PolicyActor
+from misodice.rollout.loop import rollout
+
+AT_ONCE = 32
+"""Environments that play side by side. The episodes of a seed depend on it."""
 
 
-def evaluate(policy: Policy, rollout: Rollout, episodes: Episodes, console: Console) -> dict[str, Any]:
+@dataclass
+class Rollout:
+    """Greedy rollouts of the policy while it trains and when it is done.
+
+    Args:
+        episodes: of each evaluation (Table 3: 32).
+        every_n_epochs: between evaluations in the policy stage; 0 evaluates at the end alone.
+    """
+
+    episodes: int = 32
+    every_n_epochs: int = 5
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise MisodiceError(f"rollout.episodes is {self.episodes}, expected at least 1")
+
+
+class Evaluation:
+    """Greedy episodes of a policy, with one seed for all evaluations.
+
+    The environments are made at the first use, and are kept.
+
+    Args:
+        engine: where to play.
+        episodes: of each evaluation.
+        seed: of the episodes.
+    """
+
+    def __init__(self, engine: Engine, episodes: int, seed: int) -> None:
+        self.engine, self.episodes, self.seed = engine, episodes, seed
+        self._env: TeamEnv | None = None
+
+    def play(self, policy: ActingPolicy) -> tuple[list[float], list[bool] | None, list[int]]:
+        """Returns, wins (None where nothing is won) and lengths of each episode."""
+        env = self._made()
+        training = policy.training
+        policy.eval()
+        played = list(rollout(env, PolicyActor(policy), self.episodes, self.seed))
+        policy.train(training)
+        returns = [float(episode.rewards.sum(dtype=np.float64)) for episode in played if episode.rewards is not None]
+        won = [bool(episode.won) for episode in played] if env.has_outcome else None
+        return returns, won, [len(episode) for episode in played]
+
+    @property
+    def played_on(self) -> dict[str, Any]:
+        """Engine, task, options and version of what is played on; the data may come from another version."""
+        return self._made().header.env
+
+    def _made(self) -> TeamEnv:
+        if self._env is None:
+            self._env = self.engine.make(min(self.episodes, AT_ONCE))
+        return self._env
+
+
+def evaluate(policy: ActingPolicy, evaluation: Evaluation, episodes: Episodes, console: Console) -> dict[str, Any]:
     """The `rollout` part of summary.json: greedy episodes beside the data's poor and expert means."""
-    with console.status(f"{rollout.episodes} greedy rollouts of {rollout.env_config.task}"):
-        returns, won, _ = rollout.play(policy)
+    with console.status(f"{evaluation.episodes} greedy rollouts of {evaluation.engine.task}"):
+        returns, won, _ = evaluation.play(policy)
     mean = float(np.mean(returns))
     poor, expert = reference_returns(episodes)
     return {
@@ -47,7 +108,7 @@ def reference_returns(episodes: Episodes) -> tuple[float | None, float | None]:
 def print_result(name: str, result: dict[str, Any], episodes: Episodes, console: Console) -> None:
     """A short table: the data's sources, and the policy."""
     env = episodes.header.env
-    table = Table(title=f"{env['task']} ({env['engine']}), {result['episodes']} greedy rollouts")
+    table = Table(title=f"{env.get('task', '–')} ({env.get('engine', '–')}), {result['episodes']} greedy rollouts")
     table.add_column("")
     for column in ("return", "win rate", "normalised"):
         table.add_column(column, justify="right")

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from misodice.envs import EnvConfig, make_env
 from misodice.envs.base import TeamEnv
+from misodice.envs.engine import Engine
 from misodice.errors import MisodiceError
-from misodice.modules.policy import Policy
-from misodice.rollout.collect import PolicyActor
+from misodice.rollout.actors import ActingPolicy, PolicyActor
 from misodice.runs.files import whole
 
 MAX_FPS = 30
@@ -22,12 +21,12 @@ SECONDS = 10
 """Whole episodes are filmed until there is that much: a body's one, or several short battles."""
 
 
-def film(policy: Policy, env_config: EnvConfig, path: Path, seed: int, console: Console) -> None:
+def film(policy: ActingPolicy, engine: Engine, path: Path, seed: int, console: Console) -> None:
     """Write greedy episodes as an .mp4, each picture with its step and the return so far.
 
     Args:
         policy: who acts for the team.
-        env_config: where.
+        engine: where.
         path: file to write; nothing appears there before it is whole.
         seed: of the first episode; those that follow have the next ones.
         console: gets one line at the end.
@@ -42,7 +41,7 @@ def film(policy: Policy, env_config: EnvConfig, path: Path, seed: int, console: 
             raise MisodiceError(f"--video needs {name}: pip install 'misodice[video]'")
     import imageio_ffmpeg
 
-    env = make_env(env_config, 1)
+    env = engine.make(1)
     env.reset(seed=seed)
     height, width, _ = env.render()[0].shape  # before anything is written, so that what cannot be drawn leaves nothing
     fps = env.metadata["render_fps"]
@@ -66,7 +65,7 @@ def film(policy: Policy, env_config: EnvConfig, path: Path, seed: int, console: 
     console.print(f"written: {path} ({frames} pictures; returns {shown})", highlight=False)
 
 
-def _play(policy: Policy, env: TeamEnv, seed: int) -> Iterator[tuple[int, float, bool]]:
+def _play(policy: ActingPolicy, env: TeamEnv, seed: int) -> Iterator[tuple[int, float, bool]]:
     """(step, reward, whether it has ended) of one episode, from step 0 on."""
     observation, _ = env.reset(seed=seed)
     actor = PolicyActor(policy)

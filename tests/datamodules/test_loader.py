@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from misodice.datamodules.loader import Batches
 
@@ -43,3 +42,28 @@ def test_epochs_differ_and_can_be_made_again():
     first, second = epoch(None, 50), epoch(None, 50, number=1)
     assert not np.array_equal(first, second)
     assert np.array_equal(first, epoch(None, 50))
+
+
+@pytest.mark.parametrize("done", [0, 2, 7])
+def test_an_epoch_that_was_cut_short_goes_on_where_it_stopped(done):
+    def batches(number: int = 5) -> Batches[tuple[torch.Tensor, torch.Tensor]]:
+        draw = lambda items, mine, generator: (items[mine], torch.rand(2, generator=generator))  # noqa: E731
+        return Batches(torch.arange(30), 4, draw, 3, lambda: number, 0, 1)
+
+    whole = list(batches())
+    first = batches()
+    passed = iter(first)
+    for _ in range(done):
+        next(passed)
+    resumed = batches()
+    resumed.load_state_dict(dict(first.state_dict()) if done else {"epoch": 5, "batches": 0})
+    rest = list(resumed)
+    assert len(rest) == len(whole) - done
+    for (items, drawn), (expected, expected_draw) in zip(rest, whole[done:], strict=True):
+        assert torch.equal(items, expected)
+        assert torch.equal(drawn, expected_draw)
+    # The next pass, and that of another epoch, are whole.
+    assert len(list(resumed)) == len(whole)
+    other = batches(6)
+    other.load_state_dict({"epoch": 5, "batches": 3})
+    assert len(list(other)) == len(whole)

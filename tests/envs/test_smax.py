@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from misodice.data.episodes import Episode
-from misodice.envs import EnvConfig, make_env
-from misodice.envs.base import TeamEnv, rollout
+from misodice.envs import SMAX, TeamEnv
 from misodice.envs.smax.env import RACES, STOP, UNITS, RaceUnitTypes, make_game
 from misodice.errors import MisodiceError
-from misodice.rollout.collect import make_actor
+from misodice.rollout.actors import make_actor
+from misodice.rollout.loop import rollout
 
+ZERG = SMAX("zerg_5_vs_5")
 GAMES = 8
 COOLDOWNS = (0.61, 1.07, 1.87, 0.86, 0.5, 0.59)
 """Of UNITS, in seconds (jaxmarl's SMAX)."""
@@ -18,7 +19,7 @@ COOLDOWNS = (0.61, 1.07, 1.87, 0.86, 0.5, 0.59)
 
 @pytest.fixture(scope="module")
 def env() -> TeamEnv:
-    return make_env(EnvConfig("smax", "zerg_5_vs_5"), GAMES)
+    return ZERG.make(GAMES)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def episodes(env) -> list[Episode]:
     return [
         episode
         for behaviour in ("zerg_5_vs_5_expert", "random")
-        for episode in rollout(env, make_actor(env, behaviour), GAMES, seed=0)
+        for episode in rollout(env, make_actor(ZERG, env, behaviour), GAMES, seed=0)
     ]
 
 
@@ -90,7 +91,7 @@ def test_the_dead_may_only_stop(env, episodes):
 
 
 def test_a_game_that_has_ended_stands_still(env):
-    actor = make_actor(env, "random")
+    actor = make_actor(ZERG, env, "random")
     observation, _ = env.reset(seed=3)
     actor.reset(GAMES, 3)
     ended = np.zeros(GAMES, bool)
@@ -107,7 +108,7 @@ def test_a_game_that_has_ended_stands_still(env):
 
 def test_one_seed_gives_one_game(env):
     def play(seed: int) -> list[np.ndarray]:
-        return [episode.state for episode in rollout(env, make_actor(env, "random"), 2, seed)]
+        return [episode.state for episode in rollout(env, make_actor(ZERG, env, "random"), 2, seed)]
 
     first, again, other = play(5), play(5), play(6)
     for one, two in zip(first, again, strict=True):

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from misodice.cli.main import main
-from misodice.envs import EnvConfig, make_env, resolve_engine
-from misodice.envs.base import rollout
+from misodice.envs import SMAC, SMAX, StarCraft2
 from misodice.envs.starcraft2.env import Starcraft2Env
 from misodice.envs.starcraft2.tasks import obs_feature, state_feature, task_options, unit_types
 from misodice.errors import MisodiceError
-from misodice.rollout.collect import RandomActor, default_sources, make_actor
+from misodice.rollout.actors import RandomActor, make_actor
+from misodice.rollout.loop import rollout
+from tests.helpers.processes import gone
 
 FAKE = Path(__file__).parents[1] / "helpers" / "fake_game.py"
 MakeEnv = Callable[..., Starcraft2Env]
@@ -65,15 +66,6 @@ def resets(tmp_path: Path) -> list[str]:
 
 def play(env: Starcraft2Env, episodes: int) -> list[np.ndarray]:
     return [episode.state for episode in rollout(env, RandomActor(env), episodes, seed=5)]
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended (a zombie that its new parent has not waited for has ended too)."""
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return stat.read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def wait_until(condition: Callable[[], bool]) -> bool:
@@ -132,17 +124,17 @@ def test_options_of_smacv2_tasks_and_smacv1_maps() -> None:
 # --- what is missing -----------------------------------------------------------------------------------------------
 
 
-def test_auto_needs_package_and_game(package: None, game_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert resolve_engine(EnvConfig("auto")) == "starcraft2"
+def test_smac_needs_package_and_game(package: None, game_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(SMAC().resolve(), StarCraft2)
     monkeypatch.setenv("SC2PATH", str(game_folder / "absent"))
-    assert resolve_engine(EnvConfig("auto")) == "smax"
+    assert isinstance(SMAC().resolve(), SMAX)
 
 
-def test_auto_without_the_package(game_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smac_without_the_package(game_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert resolve_engine(EnvConfig("auto")) == "smax"
+    assert isinstance(SMAC().resolve(), SMAX)
     with pytest.raises(MisodiceError, match=r"git\+https://github.com/oxwhirl/smacv2.*docs/install.md"):
-        make_env(EnvConfig("starcraft2"), 1)
+        StarCraft2().make(1)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +148,7 @@ def test_auto_without_the_package(game_folder: Path, monkeypatch: pytest.MonkeyP
 def test_a_lacking_game_is_named(package: None, game_folder: Path, lacking: str, message: str) -> None:
     (game_folder / lacking).rename(game_folder.with_name("elsewhere"))
     with pytest.raises(MisodiceError, match=message):
-        make_env(EnvConfig("starcraft2"), 1)
+        StarCraft2().make(1)
 
 
 def test_a_lacking_map_is_named_and_nothing_left_running(make: MakeEnv, game_folder: Path, tmp_path: Path) -> None:
@@ -182,14 +174,14 @@ def test_the_command_line_says_what_is_missing(
 ) -> None:
     monkeypatch.setenv("SC2PATH", str(tmp_path / "nowhere"))
     output = tmp_path / "out.h5"
-    assert main(["collect", "--output", str(output), "--env.engine", "starcraft2"]) == 2
+    assert main(["collect", "--output", str(output), "--env", "StarCraft2"]) == 2
     assert "nowhere" in capsys.readouterr().err
     assert not output.exists()
 
 
 def test_games_is_at_least_one(package: None, game_folder: Path) -> None:
     with pytest.raises(MisodiceError, match=r"env\.games: found 0"):
-        make_env(EnvConfig("starcraft2", games=0), 1)
+        StarCraft2(games=0).make(1)
 
 
 # --- the interface -------------------------------------------------------------------------------------------------
@@ -246,12 +238,17 @@ def test_seeds_are_repeatable_and_differ_between_games(make: MakeEnv, tmp_path: 
 
 def test_heuristic_goes_through_the_games(make: MakeEnv) -> None:
     env = make(2)
-    episodes = list(rollout(env, make_actor(env, "heuristic"), 2, seed=0))
+    episodes = list(rollout(env, make_actor(StarCraft2(), env, "heuristic"), 2, seed=0))
     assert all((episode.actions == 1).all() for episode in episodes)
 
 
+def test_a_picture_is_the_games_own_matter(make: MakeEnv) -> None:
+    with pytest.raises(MisodiceError, match=r"starcraft2 is not drawn.*replays"):
+        make(1).render()
+
+
 def test_default_data_are_the_heuristic_and_random() -> None:
-    sources = default_sources(EnvConfig("starcraft2"))
+    sources = StarCraft2().default_sources()
     assert [(source.behaviour, source.episodes) for source in sources] == [("heuristic", 200), ("random", 1000)]
 
 
@@ -288,7 +285,7 @@ def test_a_game_lost_in_the_heuristic_is_reported_by_step(make: MakeEnv) -> None
     assert info["lost"].tolist() == truncated.tolist() == [True]
     assert not terminated.any()
     assert not reward.any()
-    assert len(list(rollout(env, make_actor(env, "heuristic"), 1, seed=0))) == 1
+    assert len(list(rollout(env, make_actor(StarCraft2(), env, "heuristic"), 1, seed=0))) == 1
 
 
 @pytest.mark.parametrize("fault", ["step3:exit:99", "reset:fail:99", "launch:exit:99"])

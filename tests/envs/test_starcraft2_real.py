@@ -15,13 +15,13 @@ import pytest
 
 from misodice.cli.main import main
 from misodice.data.episodes import Episodes
-from misodice.envs import EnvConfig, make_env, resolve_engine
-from misodice.envs.base import rollout
+from misodice.envs import SMAC, SMAX, StarCraft2
 from misodice.envs.starcraft2.env import Starcraft2Env
 from misodice.envs.starcraft2.features import smacv2_features
 from misodice.envs.starcraft2.tasks import check_map, find_game
 from misodice.errors import MisodiceError
-from misodice.rollout.collect import RandomActor, make_actor
+from misodice.rollout.actors import RandomActor, make_actor
+from misodice.rollout.loop import rollout
 
 
 def lacking() -> str:
@@ -76,7 +76,7 @@ def game_of(env: Starcraft2Env, index: int) -> int:
 
 @pytest.mark.parametrize("task", TABLE_2)
 def test_tasks_have_the_dimensions_of_the_paper(task: str) -> None:
-    env = make_env(EnvConfig("starcraft2", task), 1)
+    env = StarCraft2(task).make(1)
     assert (env.n_agents, env.state_dim, env.obs_dim, env.n_actions) == TABLE_2[task]
     assert len(set(env.header.state_features)) == env.state_dim == len(env.header.state_features)
     assert len(set(env.header.obs_features)) == env.obs_dim == len(env.header.obs_features)
@@ -86,22 +86,22 @@ def test_tasks_have_the_dimensions_of_the_paper(task: str) -> None:
 
 
 def test_smacv1_maps() -> None:
-    env = make_env(EnvConfig("starcraft2", "5m_vs_6m"), 1)
+    env = StarCraft2("5m_vs_6m").make(1)
     assert (env.n_agents, env.state_dim, env.obs_dim, env.n_actions) == (5, 98, 55, 12)
-    (episode,) = rollout(env, make_actor(env, "heuristic"), 1, seed=0)
+    (episode,) = rollout(env, make_actor(StarCraft2(), env, "heuristic"), 1, seed=0)
     assert len(episode) > 1
     env.close()
 
 
 def test_unknown_task() -> None:
     with pytest.raises(MisodiceError, match=r"unknown StarCraft II task 'zreg_5_vs_5'; known: .*5m_vs_6m"):
-        make_env(EnvConfig("starcraft2", "zreg_5_vs_5"), 1)
+        StarCraft2("zreg_5_vs_5").make(1)
 
 
-def test_auto_is_the_game_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert resolve_engine(EnvConfig("auto")) == "starcraft2"
+def test_smac_is_the_game_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert isinstance(SMAC().resolve(), StarCraft2)
     monkeypatch.setenv("SC2PATH", str(tmp_path / "absent"))
-    assert resolve_engine(EnvConfig("auto")) == "smax"
+    assert isinstance(SMAC().resolve(), SMAX)
 
 
 def assert_same_start(env: Starcraft2Env, a: np.ndarray, b: np.ndarray) -> None:
@@ -143,7 +143,7 @@ def test_features_mean_what_they_are_called(env: Starcraft2Env) -> None:
 
 def test_heuristic_beats_random_and_chooses_what_is_available(env: Starcraft2Env) -> None:
     def returns(behaviour: str) -> list[float]:
-        episodes = list(rollout(env, make_actor(env, behaviour), 4, seed=2))
+        episodes = list(rollout(env, make_actor(StarCraft2(), env, behaviour), 4, seed=2))
         for episode in episodes:
             assert episode.available_actions is not None
             available = np.take_along_axis(episode.available_actions[:-1], episode.actions[..., None], -1)
@@ -198,7 +198,7 @@ def test_a_port_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_collect_and_fit(task: str, tmp_path: Path) -> None:
     data, run = tmp_path / "game.h5", tmp_path / "run"
     sources = "[{behaviour: heuristic, episodes: 6, source: expert}, {behaviour: random, episodes: 10, source: random}]"
-    arguments = ["--env.engine", "starcraft2", "--env.task", task, "--env.games", "2"]
+    arguments = ["--env", "StarCraft2", "--env.task", task, "--env.games", "2"]
     assert main(["collect", "--output", str(data), "--sources", sources, *arguments]) == 0
     episodes = Episodes.read(data)
     assert episodes.n_episodes == 16

@@ -5,8 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from misodice.modules import QMIXMixer, VDNMixer, dice
 from tests.helpers.fit_exactly import fit_policy, fit_value

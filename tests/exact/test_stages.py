@@ -9,7 +9,7 @@ import torch
 
 from misodice.errors import MisodiceError
 from misodice.modules import HyperMixer, LinearMixer, Value, VDNMixer
-from tests.helpers.fit_exactly import built, fit_discriminator, fit_policy, fit_value, minimise
+from tests.helpers.fit_exactly import NETWORK, built, fit_discriminator, fit_policy, fit_value, minimise
 from tests.helpers.problem import random_problem, total_variation
 
 TOLERANCE = 0.02
@@ -112,7 +112,7 @@ def test_the_whole_chain_ends_at_the_optimum(seed, n_agents, n_states, ending, a
 def least_loss(objective: str, mask_last: bool, **options) -> float:
     """Where plain gradient steps lead: far below zero where there is no lower bound."""
     problem = random_problem(seed=4, **options)
-    stage = built(Value(mixer=VDNMixer, gamma=0.99, mask_last=False, hidden=(64, 64), objective=objective), problem)
+    stage = built(Value(mixer=VDNMixer, gamma=0.99, mask_last=False, network=NETWORK, objective=objective), problem)
     stage.mask_last = mask_last  # past the constructor's guard
     batch = problem.values(problem.union, torch.from_numpy(problem.log_ratio), 100)
     optimizer = torch.optim.Adam(stage.parameters(), lr=1e-2)
@@ -143,7 +143,7 @@ def test_unmasked_last_states_run_away():
     batch.next_obs = torch.where(ends[:, None, None], end, batch.next_obs)
     batch.next_state = torch.where(ends[:, None], end, batch.next_state)
     batch.last = torch.zeros_like(batch.last)
-    stage = built(Value(mixer=VDNMixer, mask_last=False, hidden=(64, 64)), problem)
+    stage = built(Value(mixer=VDNMixer, mask_last=False, network=NETWORK), problem)
     minimise(stage, batch)
     with torch.no_grad():
         value = stage(end.expand(1, problem.n_agents, -1), end[None])
@@ -163,7 +163,7 @@ def test_logsumexp_and_exp_agree_where_no_mass_leaks():
 @pytest.mark.parametrize(("objective", "changes"), [("exp", True), ("logsumexp", False)])
 def test_only_logsumexp_ignores_a_constant_shift(objective, changes):
     problem = random_problem(seed=7)
-    stage = built(Value(mixer=VDNMixer, gamma=0.9, mask_last=False, hidden=(64, 64), objective=objective), problem)
+    stage = built(Value(mixer=VDNMixer, gamma=0.9, mask_last=False, network=NETWORK, objective=objective), problem)
     batch = problem.values(problem.union, torch.from_numpy(problem.log_ratio), 100)
     with torch.no_grad():
         before = stage.training_step(batch, 0).item()

@@ -13,10 +13,11 @@ from rich.console import Console
 
 import misodice
 from misodice.cli.main import main
+from misodice.grid import setting
 from misodice.grid.board import Board, Seen
 from misodice.grid.grid import read_grid
 from tests.helpers.cli import CONFIGS
-from tests.helpers.grids import write_grid
+from tests.helpers.grids import SMALL, write_grid
 
 
 @pytest.fixture
@@ -57,7 +58,8 @@ def test_the_options_of_the_shipped_grids_are_those_of_fit(here, capsys):
         config = yaml.safe_load(printed.out)
         assert config["seed_everything"] == cell.seed
         assert config["method"] == cell.method
-        assert config["env"]["task"] == cell.env.task
+        assert config["env"]["init_args"] == cell.env["init_args"]
+        assert config["env"]["class_path"].rpartition(".")[2] == cell.env["class_path"].rpartition(".")[2]
 
 
 def paper(*tables: int) -> set[tuple[str, str, str | None, str]]:
@@ -103,7 +105,9 @@ def labels(options: dict[str, Any]) -> str:
 def test_the_paper_grids_have_every_entry_of_its_tables(tmp_path, name, tables):
     path = CONFIGS / "benchmark" / f"paper_{name}.yaml"
     cells = read_grid(path).cells(path.parent, tmp_path)
-    assert {(cell.env.task, cell.method, study(cell.options), labels(cell.options)) for cell in cells} == paper(*tables)
+    assert {
+        (cell.env["init_args"]["task"], cell.method, study(cell.options), labels(cell.options)) for cell in cells
+    } == paper(*tables)
     assert {cell.seed for cell in cells} == {0, 1, 2, 3}
 
 
@@ -119,9 +123,11 @@ def test_the_paper_grids_have_every_entry_of_its_tables(tmp_path, name, tables):
         ({"tasks": {"a.b": {"config": "x.yaml"}}}, ["tasks", "'a.b'"]),
         ({"tasks": {"a": {"config": "absent.yaml"}}}, ["tasks.config", "absent.yaml"]),
         ({"tasks": {"a": {"config": "small.yaml", "collect": [{"behavior": "random"}]}}}, ["tasks", "behavior"]),
-        ({"methods": ["bc_2"]}, ["methods", "bc_2.yaml"]),
+        ({"methods": ["bc_2"]}, ["methods", "bc_2", "near names", "bc_1"]),
         ({"options": {"data.path": "absent.h5"}}, ["hopper", "data.path", "absent.h5"]),
-        ({"options": {"env.engin": "smax"}}, ["hopper", "env", "engin"]),
+        ({"options": {"env.tsk": "Ant"}}, ["hopper", "env", "tsk"]),
+        ({"options": {"env": "SMAXX"}}, ["hopper", "env", "SMAXX"]),
+        ({"options": {"env": None}, "tasks": {"a": {"config": "small.yaml", "collect": []}}}, ["a", "env"]),
         ({"num_cpus": 0}, ["num_cpus is 0"]),
     ],
     ids=str,
@@ -157,23 +163,88 @@ def test_cells_at_the_same_time_share_no_stage(here):
     assert len({(cell.task, cell.seed) for cell in cells[:9]}) == 9
 
 
+MIXER = """
+import torch
+
+class Mixer(torch.nn.Module):  # {comment}
+    width = {width}
+"""
+
+
 def test_the_fingerprint_is_of_what_makes_the_result(here, hopper_file):
     def mark(**fields: Any) -> str:
         path = write_grid(here / "small.yaml", hopper_file, **fields)
         return read_grid(path).cells(here, here)[0].fingerprint
 
-    (here / "other.yaml").write_text((CONFIGS / "mamujoco_hopper.yaml").read_text() + "\n# other")
+    def task(config: str, **options: Any) -> dict[str, Any]:
+        return {"hopper": {"config": config, "options": options}}
+
+    text = (CONFIGS / "mamujoco_hopper.yaml").read_text()
+    (here / "commented.yaml").write_text(f"# other\n\n{text}")
+    (here / "changed.yaml").write_text(text.replace("k: 200", "k: 201"))
+    (here / "copy.h5").write_bytes(hopper_file.read_bytes())
+    shown = {"trainer.log_every_n_steps": 7, "trainer.enable_progress_bar": False, "data.path": "copy.h5"}
     same = mark()
     assert same == mark(name="other", seeds=[0, 1], num_cpus=2)
+    assert same == mark(tasks=task("commented.yaml"))
+    assert mark(options=SMALL | {"data.path": str(hopper_file)}) == mark(options=SMALL | shown)
     others = [
         mark(options={"data.k": 6}),
         mark(methods=["bc_1"]),
-        mark(tasks={"hopper": {"config": "other.yaml"}}),
-        mark(tasks={"hopper": {"config": "configs/mamujoco_hopper.yaml", "options": {"data.k": 5}}}, options={}),
+        mark(tasks=task("changed.yaml")),
+        mark(tasks=task("mamujoco_hopper", **{"env.partition": None})),
+        mark(tasks=task("mamujoco_hopper", **{"trainer.gradient_clip_val": 1.0})),
+        mark(options=SMALL),
     ]
-    (here / "copy.h5").write_bytes(hopper_file.read_bytes())
-    assert mark(options={"data.k": 5}) != mark(options={"data.k": 5, "data.path": "copy.h5"})
-    assert len({same, *others}) == 5
+    assert len({same, *others}) == 7
+
+
+def test_an_edit_of_a_users_class_makes_its_cells_run_again(here, hopper_file, monkeypatch):
+    monkeypatch.syspath_prepend(str(here))
+    write_grid(here / "small.yaml", hopper_file, options={"value.mixer": "grid_mixer.Mixer"}, methods=["misodice"])
+
+    def mark(comment: str, width: int) -> str:
+        (here / "grid_mixer.py").write_text(MIXER.format(comment=comment, width=width))
+        setting._mark.cache_clear()  # as in another process
+        return read_grid(here / "small.yaml").cells(here, here)[0].fingerprint
+
+    first = mark("a", 8)
+    assert first == mark("another comment", 8)
+    assert first != mark("a", 16)
+
+
+def test_a_grid_outside_a_checkout_finds_configs_and_methods(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("configs/benchmark/quick.yaml", "benchmark/quick", "quick"):
+        assert main(["benchmark", "--grid", name, "--dry_run", "true"]) == 0
+        assert "16 cells, 16 to do" in capsys.readouterr().out
+    write_grid(tmp_path / "my.yaml", None, tasks={"zerg": {"config": "configs/smacv2_zerg.yaml"}}, methods=["indd"])
+    (cell,) = read_grid(tmp_path / "my.yaml").cells(tmp_path, tmp_path)
+    assert [path.stem for path in cell.configs] == ["smacv2_zerg", "indd"]
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "indd.yaml").write_text("method: mine\n")
+    (cell,) = read_grid(tmp_path / "my.yaml").cells(tmp_path, tmp_path)
+    assert cell.configs[1] == tmp_path / "methods" / "indd.yaml", "the user's own comes first"
+
+
+def test_the_environment_of_a_grid_is_that_of_fit(here):
+    engines = {}
+    for name, options in {
+        "as configured": {},
+        "another task": {"env.task": "zerg_10_vs_10"},
+        "another engine": {"env": "SMAX", "env.task": "zerg_10_vs_10"},
+        "of the user": {"env": {"class_path": "tests.helpers.tiny_engine.Tiny"}},
+        "none": {"env": None},
+    }.items():
+        tasks = {"zerg": {"config": "smacv2_zerg", "options": options}}
+        write_grid(here / "small.yaml", None, tasks=tasks)
+        (cell,) = read_grid(here / "small.yaml").cells(here, here)
+        engines[name] = cell.env and (cell.env["class_path"].rpartition(".")[2], cell.env["init_args"].get("task"))
+    assert engines["as configured"] == ("SMAC", "zerg_5_vs_5")
+    assert engines["another task"] == ("SMAC", "zerg_10_vs_10")
+    assert engines["another engine"] == ("SMAX", "zerg_10_vs_10")
+    assert engines["of the user"][0] == "Tiny"
+    assert engines["none"] is None
 
 
 def test_the_board_shows_each_seed_and_fits_the_terminal(here):

@@ -89,7 +89,7 @@ def run(
 
     Args:
         arguments: of the command line.
-        folder: where; what it prints is added to its output.txt.
+        folder: where; what it prints is added to its output.txt, and its file `started` is of the time of the start.
         event: number of the write before which it is killed.
         seconds: after which it is killed.
         file_size: bytes beyond which no file can grow.
@@ -97,6 +97,7 @@ def run(
     from misodice.cli.main import main
 
     os.chdir(folder)
+    Path("started").touch()
     output = open("output.txt", "a", buffering=1)  # noqa: SIM115  lives as long as the process
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 
 from misodice.datamodules.batches import DiscriminatorBatch, PolicyBatch
 from misodice.modules import Discriminator, Policy, Value
+from misodice.modules.networks import AgentMLP
 from misodice.modules.stage import Stage
 from tests.helpers.problem import Problem
 
-HIDDEN = (64, 64)
+NETWORK = partial(AgentMLP, hidden=(64, 64))
 
 
 def built(stage: Stage, problem: Problem) -> Any:
@@ -45,7 +47,7 @@ def minimise(stage: Stage, batch: Any, iterations: int = 150) -> float:
 
 def fit_discriminator(problem: Problem, mixer: Callable[..., Any], mixing: str = "logit") -> torch.Tensor:
     """log_ratio of each row, [M]."""
-    stage = built(Discriminator(mixer, mixing, hidden=HIDDEN), problem)
+    stage = built(Discriminator(mixer, mixing, network=NETWORK), problem)
     minimise(stage, DiscriminatorBatch(problem.steps(problem.expert), problem.steps(problem.union)))
     with torch.no_grad():
         return stage.predict_step(problem.steps(), 0)["log_ratio"]
@@ -53,7 +55,7 @@ def fit_discriminator(problem: Problem, mixer: Callable[..., Any], mixing: str =
 
 def fit_value(problem: Problem, log_ratio: torch.Tensor, starts: int = 100, **options: Any) -> tuple[np.ndarray, float]:
     """Log weights of each row, [M], and the least loss."""
-    stage = built(Value(hidden=HIDDEN, **options), problem)
+    stage = built(Value(network=NETWORK, **options), problem)
     loss = minimise(stage, problem.values(problem.union, log_ratio, starts))
     with torch.no_grad():
         return stage.predict_step(problem.values(None, log_ratio), 0)["weight"].numpy(), loss
@@ -61,7 +63,7 @@ def fit_value(problem: Problem, log_ratio: torch.Tensor, starts: int = 100, **op
 
 def fit_policy(problem: Problem, weight: np.ndarray) -> np.ndarray:
     """The joint policy [S, J] that weighted BC on D_U gives."""
-    stage = built(Policy(hidden=HIDDEN), problem)
+    stage = built(Policy(network=NETWORK), problem)
     step = problem.steps(problem.union)
     rows = torch.from_numpy(np.repeat(weight / (weight * problem.union).sum() * problem.union.sum(), problem.union))
     minimise(stage, PolicyBatch(step.obs, step.actions, None, rows))

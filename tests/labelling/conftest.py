@@ -1,9 +1,11 @@
 """A small battle with named features, made without an engine, as a real file."""
 
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from misodice.data.episodes import Episode, Episodes, EpisodesWriter, Header
 
@@ -49,3 +51,9 @@ def write_battles(path: Path, count: int, n_allies: int = 2, n_enemies: int = 2)
 @pytest.fixture(scope="session")
 def battles(tmp_path_factory: pytest.TempPathFactory) -> Episodes:
     return write_battles(tmp_path_factory.mktemp("battles") / "battles.h5", 30)
+
+
+@pytest.fixture
+def console() -> Console:
+    """It prints nowhere; `export_text` says what was printed."""
+    return Console(width=200, record=True, file=StringIO())

@@ -15,8 +15,8 @@ from tests.helpers.cli import CONFIGS, fit
 from tests.helpers.fake_openai import serve
 
 
-class AlwaysFirst(Labeller):
-    """A judge that sees only the position, asked in one order and honest about it."""
+class AlwaysTie(Labeller):
+    """A judge that sees no difference."""
 
     def compare(self, episodes, first, second):
         return "tie"
@@ -35,11 +35,13 @@ def label(run_dir: Path, data: Path, *more: str, status: int = 0) -> None:
     assert main(["label", "--config", str(CONFIGS / "smacv2_zerg.yaml"), *where, *small, *more]) == status
 
 
-def test_label_is_phase_1_and_fit_goes_on_from_it(smax_file, tmp_path, capsys):
+def test_label_is_phase_1_and_fit_goes_on_from_it(smax_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # a row of the table is one line
     run = tmp_path / "run"
     label(run, smax_file)
     printed = capsys.readouterr().out
-    assert "win counts alone" in printed.replace("\n", " ") or "win counts" in printed
+    assert "win counts alone" in printed
+    assert "recovered reward" in printed
     assert "widest gap" in printed
     assert {path.name for path in run.iterdir()} == {
         *("preferences.jsonl", ".preferences.jsonl.lock", ".lock"),
@@ -88,7 +90,7 @@ def test_looking_leaves_nothing(smax_file, tmp_path, capsys, fast):
 
 
 def test_all_ties_stop_with_a_message(smax_file, tmp_path, capsys):
-    fit(tmp_path / "run", smax_file, "--labels.labeller", "tests.labelling.test_label.AlwaysFirst", status=2)
+    fit(tmp_path / "run", smax_file, "--labels.labeller", "tests.labelling.test_label.AlwaysTie", status=2)
     message = capsys.readouterr().err
     assert "all 60 pairs are ties (60 judged equal)" in message
     assert "--show" in message

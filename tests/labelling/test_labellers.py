@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from jsonargparse import ArgumentParser
-from rich.console import Console
 
 from misodice.data.preferences import Answer, Preferences, PreferencesFile, sample_pairs
 from misodice.errors import MisodiceError
 from misodice.labelling import Labeller, LLMLabeller, OracleLabeller, RuleLabeller
 from misodice.labelling.show import show
+from misodice.runs.fingerprint import fingerprint
 
 
 class ShorterWins(Labeller):
@@ -94,8 +94,9 @@ def test_a_labeller_of_ones_own_by_class_path(battles, file):
     read = label(labeller, battles, file)
     a, b = battles.length[read.pairs].T
     assert ((read.answer == 0) == (a < b - 1)).all()
-    assert labeller.identity()["margin"] == 1
-    assert labeller.identity()["class"].endswith("ShorterWins")
+    assert labeller.identity() is labeller
+    assert labeller.config == {"class_path": path, "init_args": {"margin": 1}}
+    assert fingerprint(labeller.identity()) != fingerprint(ShorterWins(2).identity())
 
 
 def test_the_packages_own_by_short_name():
@@ -112,9 +113,8 @@ def test_the_packages_own_by_short_name():
     assert rule.flip == 0.1
 
 
-def test_show_prints_what_is_judged_and_the_answers(battles, file):
+def test_show_prints_what_is_judged_and_the_answers(battles, file, console):
     def shown(labeller) -> str:
-        console = Console(width=120, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
         show(labeller, battles, file, 2, console)
         return console.export_text()
 

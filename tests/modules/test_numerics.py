@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -10,11 +11,11 @@ import torch
 
 from misodice.data.episodes import Episodes, EpisodesWriter
 from misodice.datamodules.batches import DiscriminatorBatch, PolicyBatch, Spec, Step, ValueBatch
-from misodice.modules import Discriminator, Policy, Value, dice
-from misodice.modules.networks import CategoricalHead, GaussianHead
+from misodice.modules import CategoricalHead, Discriminator, GaussianHead, Policy, Value, dice
 from tests.helpers.cli import fit
 
 PRECISIONS = {"fp32": contextlib.nullcontext, "bf16": lambda: torch.autocast("cpu", torch.bfloat16)}
+TANH_NORMAL = partial(GaussianHead, kind="tanh_normal")
 ADVANTAGE = torch.cat([-torch.logspace(4, -4, 60), torch.zeros(1), torch.logspace(-4, 4, 60)])
 
 
@@ -53,7 +54,7 @@ def batches(n_agents: int, rows: int, scale: float, discrete: bool = True):
         (Discriminator(mixing="probability"), DiscriminatorBatch(step, step)),
         (Value(), value),
         (Policy(), PolicyBatch(obs, actions, None, torch.rand(rows))),
-        (Policy(distribution="tanh_normal"), PolicyBatch(obs, actions, None, torch.rand(rows))),
+        (Policy(head=TANH_NORMAL if not discrete else None), PolicyBatch(obs, actions, None, torch.rand(rows))),
     )
 
 

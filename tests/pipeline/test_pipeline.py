@@ -121,7 +121,7 @@ def test_a_cosine_schedule_ends_at_zero(smax_file, tmp_path):
 
 
 def test_a_policy_whose_rate_has_fallen_trains_anew_for_more_epochs(hopper_file, tmp_path, capsys):
-    bc = ["--data.ranking", "oracle", "--policy.weight", "bc", "--ckpt_path", "last"]
+    bc = ["--data.ranking", "oracle", "--value", "CloneWeights", "--ckpt_path", "last"]
     fit(tmp_path / "run", hopper_file, *bc, config="mamujoco_hopper")
     capsys.readouterr()
     fit(tmp_path / "run", hopper_file, *bc, "--trainer.max_epochs", "3", config="mamujoco_hopper")

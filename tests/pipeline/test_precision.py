@@ -1,11 +1,12 @@
 """Low precision where it does not pay."""
 
-import math
+import time
 
 import pytest
+import torch
 
 from misodice.cli.main import main
-from misodice.pipeline.precision import bfloat16_ratio
+from misodice.pipeline.precision import SLOWER, bfloat16_ratio
 from tests.helpers.cli import CONFIGS, SMALL
 
 
@@ -20,5 +21,29 @@ def test_it_is_said_where_bfloat16_is_imitated(precision, ratio, said, smax_file
     assert ("takes 40 times as long as in 32 bits" in " ".join(capsys.readouterr().out.split())) == said
 
 
-def test_the_ratio_is_measured():
-    assert 0 < bfloat16_ratio() < math.inf
+def test_the_ratio_is_of_the_best_times_in_16_and_32_bits(monkeypatch):
+    """The first time of each also chooses the kernel, and does not count."""
+    seconds = {torch.bfloat16: [0.001, 8.0, 6.0, 9.0], torch.float32: [0.001, 4.0, 5.0, 1.5]}
+    layers = []
+
+    def repeat(work, number, repeat):
+        output = work()
+        layers.append(output.shape)
+        return seconds[output.dtype]
+
+    monkeypatch.setattr("timeit.repeat", repeat)
+    assert bfloat16_ratio() == 4.0
+    assert layers == [(512, 256), (512, 256)]
+
+
+@pytest.mark.parametrize("imitated", [torch.bfloat16, torch.float32])
+def test_a_slow_imitation_is_noticed(imitated, monkeypatch):
+    multiply = torch.matmul
+
+    def slow(rows, layer):
+        if layer.dtype == imitated:
+            time.sleep(0.1)  # a layer of 32 bits takes less than a millisecond, and one of 16 bits no 50
+        return multiply(rows, layer)
+
+    monkeypatch.setattr("torch.matmul", slow)
+    assert (bfloat16_ratio() > SLOWER) == (imitated == torch.bfloat16)

@@ -12,9 +12,8 @@ import h5py
 import pytest
 from rich.console import Console
 
-from misodice.envs import EnvConfig
-from misodice.rollout.collect import Source
-from misodice.rollout.source_file import make_once
+from misodice.envs import MaMuJoCo, Source
+from misodice.rollout.data_file import make_once
 from tests.helpers.cli import CONFIGS, SMALL, metrics
 from tests.helpers.cli import fit as fit_config
 
@@ -122,8 +121,8 @@ def test_an_episodes_file_that_two_need_is_made_once(tmp_path, capsys):
     console = Console()
     path = tmp_path / "data" / "hopper.h5"
     sources = [Source("random", 2, "random")]
-    env = EnvConfig("mamujoco", "Hopper", "3x1")
-    both = [Thread(target=make_once, args=(env, sources, path, "here", console)) for _ in range(2)]
+    engine = MaMuJoCo("Hopper", "3x1")
+    both = [Thread(target=make_once, args=(engine, sources, path, "here", console)) for _ in range(2)]
     for thread in both:
         thread.start()
     for thread in both:

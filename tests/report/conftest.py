@@ -22,7 +22,7 @@ MakeRun = Callable[..., Path]
 def config_text() -> str:
     """What `fit` writes as config.yaml."""
     printed = io.StringIO()
-    command = ["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml"), "--env.engine", "smax", "--print_config"]
+    command = ["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml"), "--env", "SMAX", "--print_config"]
     with pytest.raises(SystemExit), contextlib.redirect_stdout(printed):
         main(command)
     return printed.getvalue()
@@ -45,19 +45,25 @@ def write_run(
     folder: str = "",
     summary: dict[str, Any] | None = None,
 ) -> Path:
-    """Args: mean: the final return, on which the other figures depend; summary: fields to set in summary.json."""
+    """Args: mean: the final return, on which the other figures depend; summary: fields to set in summary.json.
+
+    `options` are named as the report names them, without init_args.
+    """
     engine = "smax" if "_vs_" in task else "mamujoco"
     draw = np.random.default_rng([seed, int(abs(mean) * 1000)])
     path = root / (folder or task) / method / f"seed_{seed}"
     path.mkdir(parents=True)
     config = yaml.safe_load(config_text)
     config |= {"seed_everything": seed, "method": method, "run_dir": str(path)}
-    config["env"] |= {"engine": engine, "task": task}
+    config["env"] = {"class_path": "SMAX" if engine == "smax" else "MaMuJoCo", "init_args": {"task": task}}
+    if method.startswith("bc_"):
+        config["value"] = {"class_path": "misodice.modules.CloneWeights", "init_args": {"beta": 1.0}}
     for name, value in (options or {}).items():
         *parts, last = name.split(".")
         block = config
         for part in parts:
             block = block[part]
+            block = block.get("init_args", block)
         block[last] = value
     (path / "config.yaml").write_text(yaml.safe_dump(config))
     win_rate = min(max(mean - 0.9, 0.0), 1.0) if engine == "smax" else None

@@ -16,7 +16,7 @@ from misodice.report.groups import METHODS
 from tests.helpers.cli import fit
 from tests.report.conftest import VERSIONS
 
-FLIP = "labels.labeller.init_args.flip"
+FLIP = "labels.labeller.flip"
 
 
 def report(tmp_path: Path, status: int = 0) -> str:
@@ -104,7 +104,7 @@ def test_runs_that_differ_are_never_averaged(make_run, tmp_path, other):
 
 def test_where_and_how_a_run_was_shown_is_no_difference(make_run, tmp_path):
     make_run(seed=0, mean=1.0)
-    other = {"trainer.enable_progress_bar": False, "labels.path": "shared.jsonl", "labels.labeller.init_args.seed": 1}
+    other = {"trainer.enable_progress_bar": False, "labels.path": "shared.jsonl", "labels.labeller.seed": 1}
     make_run(
         seed=1,
         mean=2.0,
@@ -151,17 +151,41 @@ def test_an_option_that_varies_becomes_a_study(make_run, tmp_path):
 def test_settings_of_two_options_and_twins_are_told_apart(make_run, tmp_path):
     make_run("misodice", 0, 1.5)
     make_run("bc_1", 0, 1.5)
-    model = {"class_path": "misodice.labelling.LLMLabeller", "init_args": {"model": "gpt-4o", "moments": 4}}
-    other = {"class_path": "misodice.labelling.LLMLabeller", "init_args": {"model": "gpt-4o", "moments": 8}}
-    make_run(mean=1.1, options={"labels.labeller": model}, folder="a")
-    make_run(mean=1.2, options={"labels.labeller": other}, folder="b")
+    for folder, mean, moments in (("a", 1.1, 4), ("b", 1.2, 8)):
+        describer = {"class_path": "misodice.labelling.UnitDescriber", "init_args": {"moments": moments}}
+        arguments = {"model": "gpt-4o", "describer": describer}
+        labeller = {"class_path": "misodice.labelling.LLMLabeller", "init_args": arguments}
+        make_run(mean=mean, options={"labels.labeller": labeller}, folder=folder)
     make_run(mean=1.3, options={"data.k": 50, "value.alpha": 1.0}, folder="c")
     report(tmp_path)
     settings = {row["setting"]: float(row["mean"]) for row in entries(tmp_path, "smax_labels_return")}
-    twin = "labels = llm:gpt-4o, labels.labeller.init_args.moments = "
+    twin = "labels = llm:gpt-4o, labels.labeller.describer.moments = "
     assert settings == {f"{twin}4": 1.1, f"{twin}8": 1.2, "labels = rule": 1.5}
     both = {row["setting"]: float(row["mean"]) for row in entries(tmp_path, "smax_K_alpha_return")}
     assert both == {"K = 50, α = 1.0": 1.3, "K = 200, α = 0.05": 1.5}
+
+
+def test_a_study_of_classes_is_written_in_few_words(make_run, tmp_path):
+    make_run()
+    weighting = [{"class_path": "my.Share", "init_args": {"p": 0.5}}]
+    mixer = {"class_path": "my.Mixer", "init_args": {"width": 8}}
+    for name, option in {"policy.weighting": weighting, "value.mixer": mixer}.items():
+        folder = make_run(mean=1.1, options={name: option}, folder=name)
+        (folder / "cell.json").write_text(json.dumps({"status": "done", "variant": name}))
+    report(tmp_path)
+    weighting = [row["setting"] for row in entries(tmp_path, "smax_policy.weighting_return")]
+    assert sorted(weighting) == ["policy.weighting = ByEpisode, TopP(top_p=0.8)", "policy.weighting = Share(p=0.5)"]
+    mixers = [row["setting"] for row in entries(tmp_path, "smax_value.mixer.class_path_return")]
+    assert sorted(mixers) == ["value.mixer.class_path = HyperMixer", "value.mixer.class_path = Mixer"]
+
+
+def test_methods_without_an_option_of_the_base_stand_beside_the_others(make_run, tmp_path):
+    for method in ("bc_0", "bc_05", "bc_1", "misodice"):  # most of them have no α
+        make_run(method)
+    make_run(mean=1.2, options={"value.alpha": 1.0}, folder="a")
+    report(tmp_path)
+    assert [row["method"] for row in entries(tmp_path, "smax_return")] == ["bc_0", "bc_05", "bc_1", "misodice"]
+    assert [row["setting"] for row in entries(tmp_path, "smax_alpha_return")] == ["α = 0.05", "α = 1.0"]
 
 
 def test_aggregates_take_each_engine_alone(make_run, tmp_path):
@@ -208,7 +232,12 @@ def test_what_cannot_be_used_is_said_and_does_not_stop_the_report(make_run, tmp_
             "fit has not ended",
             "cannot be read as JSON",
         ),
-        *("&#39;rollout&#39; is None", "return_mean is nan", "so its settings are unknown", "its seed are those of"),
+        *(
+            "trained without an environment",
+            "return_mean is nan",
+            "so its settings are unknown",
+            "its seed are those of",
+        ),
         *("no learning curve", "never/seed_0</code>: has not run"),
     ):
         assert words in said, words

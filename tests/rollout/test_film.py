@@ -9,12 +9,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from misodice.envs import EnvConfig
-from misodice.envs.base import TeamEnv
+from misodice.envs import SMAX, MaMuJoCo
 from misodice.envs.smax.draw import draw_units
 from misodice.errors import MisodiceError
 from misodice.rollout import film as video
 from misodice.rollout.film import film
+from tests.helpers.tiny_engine import Tiny
 
 
 class Player:
@@ -42,7 +42,7 @@ def test_battles_are_filmed_whole_and_alike_for_one_seed(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "SECONDS", 0.5)
     printed = io.StringIO()
     for name in ("a.mp4", "b.mp4"):
-        film(Player(), EnvConfig("smax", "3m"), tmp_path / name, 3, Console(file=printed, soft_wrap=True))
+        film(Player(), SMAX("3m"), tmp_path / name, 3, Console(file=printed, soft_wrap=True))
     about, pictures = frames(tmp_path / "a.mp4")
     assert (about["size"], about["fps"]) == ((480, 480), 8)
     assert f"({len(pictures)} pictures; returns " in printed.getvalue()
@@ -54,7 +54,7 @@ def test_battles_are_filmed_whole_and_alike_for_one_seed(tmp_path, monkeypatch):
 @pytest.mark.skipif(ctypes.util.find_library("EGL") is None, reason="needs libegl1")
 def test_a_body_is_filmed_at_no_more_than_30_pictures_a_second(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "SECONDS", 0.1)
-    film(Player(), EnvConfig("mamujoco", "Hopper", "3x1"), tmp_path / "hopper.mp4", 0, Console(quiet=True))
+    film(Player(), MaMuJoCo("Hopper", "3x1"), tmp_path / "hopper.mp4", 0, Console(quiet=True))
     about, pictures = frames(tmp_path / "hopper.mp4")
     assert about["fps"] == 25  # of 125 steps a second
     assert len(pictures) >= 3
@@ -63,21 +63,20 @@ def test_a_body_is_filmed_at_no_more_than_30_pictures_a_second(tmp_path, monkeyp
 
 def test_what_cannot_be_filmed_is_said_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(MisodiceError, match=r"does not end in \.mp4"):
-        film(Player(), EnvConfig("smax", "3m"), tmp_path / "a.gif", 0, Console())
+        film(Player(), SMAX("3m"), tmp_path / "a.gif", 0, Console())
     monkeypatch.setenv("MUJOCO_GL", "none_such")
     with pytest.raises(MisodiceError, match=r"MUJOCO_GL=none_such .*libosmesa6"):
-        film(Player(), EnvConfig("mamujoco", "Hopper", "3x1"), tmp_path / "a.mp4", 0, Console())
+        film(Player(), MaMuJoCo("Hopper", "3x1"), tmp_path / "a.mp4", 0, Console())
     monkeypatch.setattr(video.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MisodiceError, match=r"imageio-ffmpeg: pip install 'misodice\[video\]'"):
-        film(Player(), EnvConfig("smax", "3m"), tmp_path / "a.mp4", 0, Console())
+        film(Player(), SMAX("3m"), tmp_path / "a.mp4", 0, Console())
     assert not list(tmp_path.iterdir())
 
 
-def test_an_engine_without_pictures_names_its_replays():
-    env = TeamEnv()
-    env.header = type("Header", (), {"env": {"engine": "starcraft2"}})
-    with pytest.raises(MisodiceError, match=r"starcraft2 is not drawn.*replays"):
-        env.render()
+def test_an_engine_without_pictures_is_said(tmp_path):
+    with pytest.raises(MisodiceError, match="engine tiny is not drawn"):
+        film(Player(), Tiny(), tmp_path / "a.mp4", 0, Console())
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_the_living_are_drawn_in_their_places():

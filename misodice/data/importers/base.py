@@ -14,6 +14,7 @@ import numpy as np
 
 from misodice.data.episodes import Episode
 from misodice.errors import MisodiceError
+from misodice.runs.parts import Part
 
 MAX_EPISODE = 2**30
 """Bytes of one field of one episode above which a size is taken for damage: real ones are a few MB."""
@@ -174,8 +175,11 @@ class Pairs:
     answer: np.ndarray
 
 
-class Importer(ABC):
+class Importer(Part, ABC):
     """A foreign file, opened by `with`, as a stream of episodes.
+
+    A class of your own is named by its class path: `convert --format my_package.MyImporter`. It sets `name`, `layout`,
+    `last_observation` and, with continuous actions, `actuators`, and has `open`, `peak` and `episodes`.
 
     Args:
         path: the file or folder.
@@ -189,7 +193,7 @@ class Importer(ABC):
     last_observation: ClassVar[Literal["kept", "repeated"]]
     """Whether the file has what was observed after the last step; where not, the observation before it is repeated
     and the step is marked as terminated, so that nothing bootstraps from it."""
-    actuators: ClassVar[Literal["concatenated", "as stored"]]
+    actuators: ClassVar[Literal["concatenated", "as stored"]] = "as stored"
     """Whether the agents' continuous actions side by side are the body's actuators in order, as in HAPPO's MaMuJoCo."""
 
     discrete: bool

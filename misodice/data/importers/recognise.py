@@ -15,6 +15,7 @@ from misodice.data.importers.omapl import OMAPLImporter
 from misodice.data.importers.omiga import OMIGAImporter
 from misodice.data.importers.omiga_smac import OMIGASMACImporter, episode_files
 from misodice.errors import MisodiceError
+from misodice.runs.parts import import_class
 
 FORMATS: tuple[type[Importer], ...] = (
     OMAPLImporter,
@@ -29,15 +30,29 @@ PICKLE = b"\x80"
 def importer_of(path: Path, name: str = "auto") -> Importer:
     """The importer of a file or folder, named or recognised; nothing but its outline is read.
 
+    Args:
+        path: the file or folder.
+        name: of a layout in `FORMATS`, class path of an `Importer`, or "auto".
+
     Raises:
-        MisodiceError: there is nothing, it is of none of the layouts, or it needs no conversion.
+        MisodiceError: there is nothing, it is of none of the layouts, it needs no conversion, or there is no such
+            importer.
     """
     if not path.exists():
         raise MisodiceError(f"{path}: no such file or folder; mend --input")
-    named = [importer for importer in FORMATS if importer.name == name]
-    if named:
-        return named[0](path)
-    return _folder(path) if path.is_dir() else _file(path)
+    if name == "auto":
+        return _folder(path) if path.is_dir() else _file(path)
+    return _named(name)(path)
+
+
+def _named(name: str) -> type[Importer]:
+    for importer in FORMATS:
+        if importer.name == name:
+            return importer
+    if "." in name:
+        return import_class(name, Importer, "format")  # type: ignore[type-abstract]
+    known = ", ".join(importer.name for importer in FORMATS)
+    raise MisodiceError(f"format {name!r}: expected auto, {known}, or the class path of an Importer of your own")
 
 
 def _folder(path: Path) -> Importer:

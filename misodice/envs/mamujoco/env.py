@@ -91,15 +91,15 @@ class MamujocoEnv(TeamEnv):
 
     @property
     def single_obs(self) -> np.ndarray:
-        """The single-agent Gymnasium observation of every body, [N, ·]: what the bundled behaviours act on."""
+        """The single-agent Gymnasium observation of every body, [N, ·]."""
         return self._single
 
-    def global_to_local(self, actions: np.ndarray) -> np.ndarray:
-        """Cut actions of the whole body [N, Σ] into the agents' [N, n, A], by the environment's own partition."""
+    def from_actuators(self, actions: np.ndarray) -> np.ndarray:
+        """Cut actions of the whole body [L, Σ] into the agents' [L, n, A], by the environment's own partition."""
         return np.stack([actions[:, joints] for joints in self._joints], axis=1).astype(np.float32)
 
-    def local_to_global(self, actions: np.ndarray) -> np.ndarray:
-        """Put the agents' actions [N, n, A] together to those of the whole body [N, Σ], float64."""
+    def to_actuators(self, actions: np.ndarray) -> np.ndarray:
+        """Put the agents' actions [L, n, A] together to those of the whole body [L, Σ], float64."""
         whole = np.zeros((len(actions), sum(map(len, self._joints))))
         whole[:, np.concatenate(self._joints)] = actions.reshape(len(actions), -1)
         return whole
@@ -115,7 +115,7 @@ class MamujocoEnv(TeamEnv):
     def step(self, actions: np.ndarray) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         actions = np.clip(actions, -1.0, 1.0)
         if not self._bodies.own_observations:
-            actions = self.local_to_global(actions)
+            actions = self.to_actuators(actions)
         self._single, self._local, reward, terminated, truncated = self._all("step", actions, self._running)
         self._running &= ~(terminated | truncated)
         return self._observe(), reward, terminated, truncated, {}

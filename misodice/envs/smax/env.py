@@ -32,7 +32,7 @@ with (
     from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO
 
 from misodice.data.episodes import Header
-from misodice.envs.base import Observation, TeamEnv
+from misodice.envs.base import Actor, Observation, TeamEnv
 from misodice.envs.smax.draw import draw_units
 from misodice.errors import MisodiceError
 
@@ -203,7 +203,7 @@ def _to_numpy(observation: dict[str, jax.Array]) -> Observation:
     return {name: np.asarray(values) for name, values in observation.items()}
 
 
-class HeuristicActor:
+class HeuristicActor(Actor):
     """SMAX's scripted player, on the allies' side."""
 
     def __init__(self, env: SmaxEnv) -> None:

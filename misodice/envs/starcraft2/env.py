@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from misodice.data.episodes import Header
-from misodice.envs.base import Observation, TeamEnv
+from misodice.envs.base import Actor, Observation, TeamEnv
 from misodice.envs.starcraft2.process import WORKER, GameLostError, GameProcess
 from misodice.envs.starcraft2.tasks import (
     INSTALL,
@@ -33,7 +33,7 @@ def require_starcraft2() -> None:
     """Raises MisodiceError where the smacv2 package or the game is missing, with how to install it."""
     if importlib.util.find_spec("smacv2") is None:
         raise MisodiceError(
-            "env.engine starcraft2 needs the smacv2 package, which is installed from its repository: "
+            "env StarCraft2 needs the smacv2 package, which is installed from its repository: "
             f"pip install --no-deps git+https://github.com/oxwhirl/smacv2; {INSTALL}"
         )
     find_game()
@@ -43,7 +43,7 @@ class Starcraft2Env(TeamEnv):
     """N games side by side, each in a process that starts in the background: the first `reset` waits for them.
 
     A game that dies or does not answer is started again at once. Its episode ends there: truncated, with
-    info["lost"], bool [N], true; `misodice.envs.base.rollout` plays it again with the same seed.
+    info["lost"], bool [N], true; `misodice.rollout.loop.rollout` plays it again with the same seed.
     The seed of `reset` fixes teams, places and the package's own draws. The game's generator is seeded when its process
     starts, so the outcome of a fight is repeatable only from a fresh start.
 
@@ -96,7 +96,7 @@ class Starcraft2Env(TeamEnv):
             self._end()
             if isinstance(error, MisodiceError):
                 raise
-            raise MisodiceError(f"env.engine starcraft2: {error}; {INSTALL}") from error
+            raise MisodiceError(f"env StarCraft2: {error}; {INSTALL}") from error
         types = unit_types(self.task)
         self.header = Header(
             env={
@@ -166,6 +166,11 @@ class Starcraft2Env(TeamEnv):
             actions[i] = chosen
         return actions
 
+    def render(self) -> tuple[np.ndarray, ...]:
+        raise MisodiceError(
+            "engine starcraft2 is not drawn here; StarCraft II saves replays of its own, which the game plays"
+        )
+
     def close_extras(self, **kwargs: Any) -> None:
         self._end()
 
@@ -212,7 +217,7 @@ class Starcraft2Env(TeamEnv):
         return {name: values.copy() for name, values in self._observation.items()}
 
 
-class HeuristicActor:
+class HeuristicActor(Actor):
     """The package's scripted player: attack the nearest enemy, walk to it where it is out of range."""
 
     def __init__(self, env: Starcraft2Env) -> None:

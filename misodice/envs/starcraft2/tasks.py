@@ -9,7 +9,7 @@ from typing import Any
 
 from misodice.errors import MisodiceError
 
-INSTALL = "see docs/install.md, or choose --env.engine smax, the game-free engine"
+INSTALL = "see docs/install.md, or choose --env SMAX, the game-free engine"
 
 # Race: unit types in the order of their bits in states and observations, their weights, and the type that must not
 # make up a whole team. The 15 SMACv2 tasks are these at 5_vs_5, 10_vs_10, 10_vs_11, 20_vs_20 and 20_vs_23.

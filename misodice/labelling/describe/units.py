@@ -1,80 +1,48 @@
-"""An episode in words, from named state features only (paper B.2.2).
+"""A StarCraft battle in words, from named state features only (paper B.2.2).
 
-Names are `{unit}.{what}` with units `ally_0`, `enemy_3`, as the engines of misodice write them. What is known of a
-unit: health, shield, cooldown (or energy), position, and type, which is any other feature that is 0 or 1 throughout.
 Returns, rewards, outcomes and sources are never read.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import numpy as np
 
 from misodice.data.episodes import Episode, Episodes
+from misodice.envs import engine_of_file
 from misodice.errors import MisodiceError
-
-WORDING = 1
-"""Raise with every change of what the descriptions say: their answers are then asked anew."""
-
-CHARACTERS_PER_TOKEN = 3
-
-QUANTITIES = {
-    "health": ("health",),
-    "shield": ("shield", "shields"),
-    "cooldown": ("weapon_cooldown", "cooldown"),
-    "energy": ("energy",),
-    "x": ("position_x", "rel_x", "relative_x", "pos_x", "x"),
-    "y": ("position_y", "rel_y", "relative_y", "pos_y", "y"),
-}
-MEANING = {name: quantity for quantity, names in QUANTITIES.items() for name in names}
-# Neither a quantity above nor a type, though they may be 0 or 1 throughout.
-IGNORED = re.compile(r"team|type|attack_prob|health_level|fov_\w+|last_action\w*")
-MOVES = {
-    "smax": ("move north", "move east", "move south", "move west", "stop"),
-    "starcraft2": ("no-op", "stop", "move north", "move south", "move east", "move west"),
-}
+from misodice.labelling.describe.base import Describer, tokens
+from misodice.labelling.describe.features import Unit, units_of
 
 
-def tokens(text: str) -> int:
-    """About how many tokens a text is: four characters of English make one, of the many numbers here fewer do."""
-    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+class UnitDescriber(Describer):
+    """Tells a battle of two teams of units: who lives, with what health, where, and what the allies do.
+
+    It reads features that are named by unit (see `features.py`).
+
+    Args:
+        moments: how many moments before the last state are described, spread over the episode.
+    """
+
+    wording = 1
+
+    def __init__(self, moments: int = 4) -> None:
+        if moments < 0:
+            raise MisodiceError(f"UnitDescriber: moments is {moments}, expected at least 0; change it")
+        self.moments = moments
+
+    def describe(self, episodes: Episodes, max_tokens: int) -> Callable[[int], str]:
+        return Battles(episodes, self.moments, max_tokens)
 
 
-@dataclass
-class Unit:
-    """One unit's columns in the state."""
-
-    name: str
-    columns: dict[str, int] = field(default_factory=dict)
-    types: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def team(self) -> str:
-        return self.name.split("_")[0]
-
-    def value(self, row: np.ndarray, quantity: str) -> float:
-        return float(row[self.columns[quantity]]) if quantity in self.columns else 0.0
-
-    def alive(self, row: np.ndarray) -> bool:
-        return self.value(row, "health") > 0
-
-    def kind(self, row: np.ndarray) -> str:
-        return next((name for name, column in self.types.items() if row[column] > 0), "unit")
-
-    def place(self, row: np.ndarray) -> np.ndarray | None:
-        return row[[self.columns["x"], self.columns["y"]]] if {"x", "y"} <= self.columns.keys() else None
-
-
-class Describer:
+class Battles:
     """Describes the episodes of one file.
 
     Args:
         episodes: the file.
-        moments: how many moments before the last state are described, spread over the episode.
+        moments: how many moments before the last state are described.
         max_tokens: of one episode's description. The earliest moments give way first, then the single units.
 
     Raises:
@@ -83,10 +51,9 @@ class Describer:
 
     def __init__(self, episodes: Episodes, moments: int, max_tokens: int) -> None:
         self.episodes, self.moments, self.max_tokens = episodes, moments, max_tokens
-        units = _units(episodes)
-        self.teams = {team: [unit for unit in units if unit.team == team] for team in ("ally", "enemy")}
-        _require_teams(episodes, self.teams)
-        self.moves = MOVES.get(str(episodes.header.env.get("engine")), ())
+        self.teams = units_of(episodes)
+        engine = engine_of_file(episodes.header.env)
+        self.moves = engine.basic_actions if engine else ()
         self._known: dict[int, str] = {}
 
     def __call__(self, index: int) -> str:
@@ -111,8 +78,8 @@ class Describer:
                 if tokens(text) <= self.max_tokens:
                     return text
         raise MisodiceError(
-            f"LLMLabeller: the shortest description of an episode takes {tokens(text)} tokens and prompt_tokens leaves "
-            f"{self.max_tokens}; raise prompt_tokens"
+            f"UnitDescriber: the shortest description of an episode takes {tokens(text)} tokens and "
+            f"labeller.prompt_tokens leaves {self.max_tokens}; raise it"
         )
 
     def _moment(self, episode: Episode, step: int) -> str:
@@ -214,42 +181,6 @@ class Describer:
         total = sum(verbs.values())
         shares = ", ".join(f"{verb} {100 * count / total:.0f}%" for verb, count in verbs.most_common())
         return f"What living allies did, over the whole episode: {shares}."
-
-
-def _units(episodes: Episodes) -> list[Unit]:
-    units: dict[str, Unit] = {}
-    for column, name in enumerate(episodes.header.state_features):
-        match = re.fullmatch(r"((?:ally|enemy)_\d+)\.(\w+)", name)
-        if match is None:
-            continue
-        unit = units.setdefault(match[1], Unit(match[1]))
-        if match[2] in MEANING:
-            unit.columns[MEANING[match[2]]] = column
-        elif not IGNORED.fullmatch(match[2]) and np.isin(episodes.state[:, column], (0, 1)).all():
-            unit.types[match[2]] = column
-    return sorted(units.values(), key=lambda unit: (unit.team, int(unit.name.split("_")[1])))
-
-
-def _require_teams(episodes: Episodes, teams: dict[str, list[Unit]]) -> None:
-    env, names = episodes.header.env, episodes.header.state_features
-    rule = "the paper labels such tasks by a rule: use --labels.labeller RuleLabeller"
-    if env.get("engine") == "mamujoco" or not episodes.discrete:
-        raise MisodiceError(
-            f"LLMLabeller: {env.get('task')} has continuous control, which cannot be told in words a judge could use; "
-            f"{rule}"
-        )
-    healthy = all(units and all("health" in unit.columns for unit in units) for units in teams.values())
-    if not healthy:
-        found = ", ".join(names[:4]) + ", …" if names else "no names at all"
-        raise MisodiceError(
-            f"LLMLabeller: state_features of the episodes file: found {found}; expected names such as ally_0.health "
-            f"and enemy_0.health for every unit; name them when the file is made, or {rule}"
-        )
-    if len(teams["ally"]) != episodes.n_agents or len(names) != episodes.state.shape[1]:
-        raise MisodiceError(
-            f"LLMLabeller: state_features of the episodes file: found {len(names)} names with {len(teams['ally'])} "
-            f"allies, expected {episodes.state.shape[1]} names and {episodes.n_agents} allies; mend the file"
-        )
 
 
 def _number(share: float) -> str:

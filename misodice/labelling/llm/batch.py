@@ -6,16 +6,13 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from misodice.errors import MisodiceError
 from misodice.labelling.llm.ledger import Ledger
 from misodice.labelling.llm.live import Body, budget_reached
 from misodice.labelling.llm.question import Reply, Request, read_completion
 from misodice.labelling.llm.server import FailedError, Server, passing
-
-if TYPE_CHECKING:
-    from openai.types import Batch
 
 MAX_REQUESTS = 50_000
 MAX_BYTES = 200_000_000
@@ -117,10 +114,10 @@ class BatchRun:
                 "command sends the rest again; --labels.labeller.batch false asks one by one"
             )
 
-    async def _wait(self, batch_id: str) -> Batch:
+    async def _wait(self, batch_id: str) -> Any:
         status = None
         while True:
-            batch: Batch = await self._call(lambda: self.server.client.batches.retrieve(batch_id))
+            batch = await self._call(lambda: self.server.client.batches.retrieve(batch_id))
             if batch.status != status:
                 status = batch.status
                 self.say(f"batch {batch_id}: {status}")

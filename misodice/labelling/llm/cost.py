@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from misodice.labelling.describe.units import tokens
+from misodice.labelling.describe.base import tokens
 from misodice.labelling.llm.question import Request
 
 # USD for a million input and output tokens, as published in 2025. Prices change: the option `price` overrides.

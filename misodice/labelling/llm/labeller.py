@@ -17,13 +17,15 @@ from misodice.data.episodes import Episodes
 from misodice.data.preferences import PreferencesFile
 from misodice.errors import MisodiceError
 from misodice.labelling.base import Labeller
-from misodice.labelling.describe.units import WORDING
+from misodice.labelling.describe.base import Describer
+from misodice.labelling.describe.units import UnitDescriber
 from misodice.labelling.llm.batch import BatchRun
 from misodice.labelling.llm.cost import Estimate, estimate, price_of
 from misodice.labelling.llm.ledger import Ledger
 from misodice.labelling.llm.live import LiveRun, find_structured
 from misodice.labelling.llm.question import ORDERS, Prompts, Request, body, custom_id, request_key, template_text
 from misodice.labelling.llm.server import Server
+from misodice.runs.parts import class_path
 
 DEFAULT_PARAMETERS: dict[str, Any] = {"temperature": 0, "max_tokens": 200}
 
@@ -42,8 +44,8 @@ class LLMLabeller(Labeller):
         batch: use the Batch API: half the price, up to 24 hours.
         budget: USD that may be spent on one preferences.jsonl, all runs together; null is no limit.
         price: USD for a million input and output tokens; null takes the built-in table's.
-        template: path of a Jinja template for the prompt; null is the built-in one.
-        moments: moments described before the last state.
+        describer: puts an episode into words: UnitDescriber, or the class path of your own.
+        template: path of a Jinja template for the prompt; null is the built-in one, which speaks of StarCraft.
         prompt_tokens: about how long a prompt may be.
         parameters: sent with every request; null is temperature 0 and max_tokens 200.
         concurrency: requests under way at once.
@@ -61,8 +63,8 @@ class LLMLabeller(Labeller):
         batch: bool = False,
         budget: float | None = None,
         price: tuple[float, float] | None = None,
+        describer: Describer = UnitDescriber(),  # noqa: B008 - it holds no state; an object here is a default in --help
         template: str | None = None,
-        moments: int = 4,
         prompt_tokens: int = 4000,
         parameters: dict[str, Any] | None = None,
         concurrency: int = 16,
@@ -71,10 +73,10 @@ class LLMLabeller(Labeller):
         backoff: float = 1.0,
         poll: float = 60.0,
     ) -> None:
-        if min(concurrency, tries) < 1 or moments < 0 or min(timeout, backoff, poll) <= 0:
+        if min(concurrency, tries) < 1 or min(timeout, backoff, poll) <= 0:
             raise MisodiceError(
-                f"LLMLabeller: concurrency {concurrency}, tries {tries}, moments {moments}, timeout {timeout}, backoff "
-                f"{backoff}, poll {poll}: expected all greater than 0, moments at least 0"
+                f"LLMLabeller: concurrency {concurrency}, tries {tries}, timeout {timeout}, backoff {backoff}, poll "
+                f"{poll}: expected all greater than 0"
             )
         if base_url is not None and "@" in base_url:
             raise MisodiceError(
@@ -82,7 +84,8 @@ class LLMLabeller(Labeller):
                 "it out and set OPENAI_API_KEY in the environment"
             )
         self.model, self.base_url, self.reason, self.batch = model, base_url, reason, batch
-        self.budget, self.template, self.moments, self.prompt_tokens = budget, template, moments, prompt_tokens
+        self.budget, self.prompt_tokens = budget, prompt_tokens
+        self.describer, self.template = describer, template
         self.parameters = DEFAULT_PARAMETERS if parameters is None else parameters
         self.concurrency, self.tries, self.timeout, self.backoff, self.poll = concurrency, tries, timeout, backoff, poll
         self._price = price_of(model, price, batch)
@@ -96,14 +99,14 @@ class LLMLabeller(Labeller):
         """Model, server and wording; not how fast, how dear or by which way it is asked."""
         template = hashlib.sha256(template_text(self.template).encode()).hexdigest()
         return {
-            "class": f"{type(self).__module__}.{type(self).__qualname__}",
+            # The source of a subclass counts. Ours does not: answers that were paid for outlive a new version.
+            "class": class_path(type(self)) if type(self) is LLMLabeller else type(self),
             "model": self.model,
             "base_url": self.base_url or os.environ.get("OPENAI_BASE_URL"),
             "parameters": self.parameters,
             "reason": self.reason,
             "template": template,
-            "wording": WORDING,
-            "moments": self.moments,
+            "describer": self.describer.identity(),
             "prompt_tokens": self.prompt_tokens,
         }
 
@@ -163,7 +166,7 @@ class LLMLabeller(Labeller):
         return body(request.prompt, self.model, self.parameters, structured, self.reason)
 
     def _prompts(self, episodes: Episodes) -> Prompts:
-        return Prompts(episodes, self.template, self.reason, self.moments, self.prompt_tokens)
+        return Prompts(episodes, self.template, self.reason, self.describer, self.prompt_tokens)
 
     def _requests(self, episodes: Episodes, file: PreferencesFile) -> list[Request]:
         prompts = self._prompts(episodes)

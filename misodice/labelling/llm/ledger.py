@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from misodice.data.preferences import OPPOSITE, Answer, Line, PreferencesFile
-from misodice.labelling.describe.units import tokens
+from misodice.labelling.describe.base import tokens
 from misodice.labelling.llm.cost import Price, estimate
 from misodice.labelling.llm.question import ORDERS, Reply, Request, custom_id
 

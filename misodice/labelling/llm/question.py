@@ -14,7 +14,7 @@ from typing import Any, Literal
 from misodice.data.episodes import Episodes
 from misodice.data.preferences import Answer
 from misodice.errors import MisodiceError
-from misodice.labelling.describe.units import Describer, tokens
+from misodice.labelling.describe.base import Describer, tokens
 
 Order = Literal["forward", "swapped"]
 ORDERS: tuple[Order, Order] = ("forward", "swapped")
@@ -73,14 +73,16 @@ class Prompts:
         episodes: the file.
         template: path of a template; None is the package's own.
         reason: whether a reason is asked for.
-        moments: moments described before the last state.
+        describer: puts an episode into words.
         max_tokens: of the whole prompt.
 
     Raises:
         MisodiceError: the template cannot be read or rendered, or the file cannot be described.
     """
 
-    def __init__(self, episodes: Episodes, template: str | None, reason: bool, moments: int, max_tokens: int) -> None:
+    def __init__(
+        self, episodes: Episodes, template: str | None, reason: bool, describer: Describer, max_tokens: int
+    ) -> None:
         try:
             from jinja2 import StrictUndefined, TemplateError
             from jinja2.sandbox import SandboxedEnvironment
@@ -95,7 +97,7 @@ class Prompts:
         except TemplateError as error:
             raise self._complaint(error) from error
         frame = tokens(self._render("", ""))
-        self._describe = Describer(episodes, moments, (max_tokens - frame) // 2)
+        self._describe = describer.describe(episodes, (max_tokens - frame) // 2)
 
     def __call__(self, first: int, second: int) -> str:
         """The prompt that shows episode `first` before episode `second`."""

@@ -10,13 +10,10 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from misodice.errors import MisodiceError
 from misodice.labelling.llm.question import Reply, read_completion
-
-if TYPE_CHECKING:
-    import openai
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -143,7 +140,7 @@ class Server:
         while (left := self._quiet_until - time.monotonic()) > 0:
             await asyncio.sleep(left)
 
-    def _stop_at(self, error: openai.APIStatusError) -> None:
+    def _stop_at(self, error: Any) -> None:
         """Raises MisodiceError where no request can pass. The server's own text may hold a part of the key."""
         what = {
             401: f"does not accept the key in {KEY_VARIABLE}: set a valid one",
@@ -165,12 +162,12 @@ def passing(status: int) -> bool:
     return status in (408, 409, 425, 429) or status >= 500
 
 
-def _words(error: openai.APIStatusError) -> str:
+def _words(error: Any) -> str:
     said = error.body.get("message") if isinstance(error.body, dict) else None
     return f"HTTP {error.status_code}" + (f": {str(said)[:200]}" if said and not passing(error.status_code) else "")
 
 
-def _retry_after(error: openai.APIStatusError) -> float | None:
+def _retry_after(error: Any) -> float | None:
     """Seconds the server asks to wait (RFC 9110, 10.2.3: a number or a date); None where it says nothing."""
     text = error.response.headers.get("retry-after")
     if text is None:

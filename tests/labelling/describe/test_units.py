@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from misodice.data.episodes import Episodes, Header
 from misodice.errors import MisodiceError
-from misodice.labelling import LLMLabeller
-from misodice.labelling.describe.units import Describer, tokens
+from misodice.labelling import LLMLabeller, UnitDescriber
+from misodice.labelling.describe.base import tokens
 from misodice.labelling.llm.question import Prompts, read_answer, read_completion
 from tests.labelling.conftest import write_battles
 
@@ -39,7 +39,7 @@ def test_smax_in_words():
     kinds = [0, 0, 1, 4, 5, 4]
     start = [1, 0, 0, 0, 1, 0, *(1, 2, 0, 0, 0, 1), *(1, 6, 8, 0, 1, 0), *kinds]
     end = [0.5, 3, 4, 0.25, 1, 0, *(0, 0, 0, 0, 0, 0), *(0.25, 6, 8, 0, 1, 0), *kinds]
-    text = Describer(one_episode(SMAX, [start, end], [[0, 5]]), 4, 1000)(0)
+    text = UnitDescriber().describe(one_episode(SMAX, [start, end], [[0, 5]]), 1000)(0)
     assert text.splitlines() == [
         "Length: 1 steps.",
         "What living allies did, over the whole episode: move 50%, attack 50%.",
@@ -66,7 +66,8 @@ def test_smacv2_in_words():
     features += ["ally_0.last_action_no_op", "ally_0.last_action_stop", "ally_0.attack_prob"]
     start = [1, 0.5, 0.1, 0.2, 1, 1, 0, *(1, 0.4, 0.6, 1, 0, 1), 1, 0, 1]
     end = [1, 0.25, 0.1, 0.2, 0.5, 1, 0, *(0, 0, 0, 0, 0, 0), 0, 1, 1]
-    text = Describer(one_episode(features, [start, start, end], [[4], [6]], "starcraft2"), 1, 1000)(0)
+    episodes = one_episode(features, [start, start, end], [[4], [6]], "starcraft2")
+    text = UnitDescriber(moments=1).describe(episodes, 1000)(0)
     assert "move east" in text
     assert "- ally_0 medivac: health 100%, shield 50%, at (0.1, 0.2), energy 0.25, last: heal ally_0" in text
     assert (
@@ -76,7 +77,8 @@ def test_smacv2_in_words():
 
 
 def test_an_unknown_engine_numbers_its_actions_and_counts_points():
-    text = Describer(one_episode(["ally_0.health", "enemy_0.health"], [[45, 80], [40, 80]], [[7]], "own"), 1, 999)(0)
+    episodes = one_episode(["ally_0.health", "enemy_0.health"], [[45, 80], [40, 80]], [[7]], "own")
+    text = UnitDescriber(moments=1).describe(episodes, 999)(0)
     assert "1 × action 7" in text
     assert "ally_0 unit: health 40, last: action 7" in text
 
@@ -86,7 +88,7 @@ def test_nothing_hidden_is_told(battles):
     flipped = replace(
         battles, rewards=-battles.rewards, returns=-battles.returns, won=~battles.won, source=battles.source[::-1]
     )
-    prompts = [Prompts(episodes, None, True, 4, 3000) for episodes in (battles, hidden, flipped)]
+    prompts = [Prompts(episodes, None, True, UnitDescriber(), 3000) for episodes in (battles, hidden, flipped)]
     for first in range(0, 30, 2):
         texts = {prompt(first, first + 1) for prompt in prompts}
         assert len(texts) == 1
@@ -95,15 +97,16 @@ def test_nothing_hidden_is_told(battles):
 
 @given(max_tokens=st.integers(60, 700), moments=st.integers(0, 8), index=st.integers(0, 29))
 def test_the_budget_holds_and_the_final_state_stays(battles, max_tokens, moments, index):
+    describer = UnitDescriber(moments)
     try:
-        text = Describer(battles, moments, max_tokens)(index)
+        text = describer.describe(battles, max_tokens)(index)
     except MisodiceError:
         assert max_tokens < 150
         return
     assert tokens(text) <= max_tokens
     assert "Final state" in text
-    assert text == Describer(battles, moments, max_tokens)(index)
-    full = Describer(battles, moments, 10_000)(index)
+    assert text == describer.describe(battles, max_tokens)(index)
+    full = describer.describe(battles, 10_000)(index)
     assert set(text.splitlines()) <= set(full.splitlines())
     # What goes first is the earliest moment.
     kept = [line for line in text.splitlines() if line.startswith("After")]
@@ -130,6 +133,11 @@ def test_mamujoco_and_unnamed_features_are_refused(hopper_file, battles):
         unnamed = replace(battles, header=replace(battles.header, state_features=names))
         with pytest.raises(MisodiceError, match="state_features"):
             LLMLabeller().check(unnamed)
+
+
+def test_a_negative_number_of_moments_is_refused():
+    with pytest.raises(MisodiceError, match="moments is -1"):
+        UnitDescriber(moments=-1)
 
 
 def test_a_template_of_ones_own(battles, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 
 from misodice.data.preferences import Preferences, PreferencesFile, sample_pairs
 from misodice.errors import MisodiceError
-from misodice.labelling import LLMLabeller
+from misodice.labelling import LLMLabeller, UnitDescriber
+from misodice.runs.fingerprint import fingerprint
 from tests.helpers.fake_openai import FAULTS, better, serve
 
 KEY = "sk-test-0123456789"
@@ -305,12 +306,22 @@ def test_a_reason_on_request(battles, tmp_path):
     assert list(schema["properties"]) == ["reason", "winner"]
 
 
-def test_identity_is_what_changes_answers(battles):
+class OfAUser(LLMLabeller):
+    """Another judge: the source of a subclass counts."""
+
+
+def test_identity_is_what_changes_answers():
     same = [LLMLabeller(), LLMLabeller(budget=3.0, concurrency=2, batch=True, tries=2, timeout=1.0)]
     assert same[0].identity() == same[1].identity()
-    others = [LLMLabeller("gpt-4o-mini"), LLMLabeller(reason=True), LLMLabeller(parameters={}), LLMLabeller(moments=1)]
+    others = [
+        LLMLabeller("gpt-4o-mini"),
+        LLMLabeller(reason=True),
+        LLMLabeller(parameters={}),
+        LLMLabeller(describer=UnitDescriber(moments=1)),
+    ]
     identities = [json.dumps(labeller.identity(), sort_keys=True) for labeller in (same[0], *others)]
     assert len(set(identities)) == 5
+    assert fingerprint(same[0].identity()) == fingerprint(same[1].identity()) != fingerprint(OfAUser().identity())
 
 
 def test_bad_options_are_refused():

@@ -1,4 +1,4 @@
-"""`python -m misodice.grid.child fit …` is `misodice fit …` that ends with whoever started it.
+"""`python -m misodice.cli.child fit …` is `misodice fit …` that ends with whoever started it.
 
 A cell is a process of its own, not a function in a Ray worker: what it prints is its log, its exit status says how it
 ended, one that the kernel kills leaves the worker alive to say so, and Lightning can start it anew for several devices.

@@ -1,0 +1,88 @@
+"""The parser of all commands: errors first, and options that belong to their class."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NoReturn
+
+import jsonargparse._typehints as typehints
+from jsonargparse import ArgumentParser
+from jsonargparse._util import import_object
+from lightning.pytorch.cli import LightningArgumentParser
+
+from misodice.runs.configs import find_config
+from misodice.runs.parts import same_option
+
+
+class Parser(ArgumentParser):
+    """Says what is wrong in one line, and not the whole usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the message and end with status 2."""
+        parser = getattr(ex, "subcommand_parser", None) or self
+        sys.stderr.write(f"error: {message}\n{parser.prog.removesuffix(' [options]')} --help lists the options\n")
+        raise SystemExit(2)
+
+
+class TrainingParser(Parser, LightningArgumentParser):
+    """The same for LightningCLI's commands."""
+
+
+def drop_options_of_another_class(parser_or_action: Any, prev_val: Any, value: Any) -> None:
+    """In place of jsonargparse's function of the same purpose, which keeps every option that fits by name.
+
+    So a user's mixer would inherit `hidden: 64` of the mixer that it replaces. Here an option stays only if both
+    classes have it from the same constructor.
+
+    Args:
+        parser_or_action: not used.
+        prev_val: class_path and init_args so far; its options are removed in place.
+        value: class_path and init_args that come now.
+    """
+    if not prev_val or "init_args" not in prev_val or prev_val["class_path"] == value["class_path"]:
+        return
+    old, new = (import_object(each["class_path"]) for each in (prev_val, value))
+    if old is new:
+        return
+    options = prev_val["init_args"]
+    for name in {key.partition(".")[0] for key in options.keys()}:  # noqa: SIM118 - a Namespace iterates over pairs
+        if not (isinstance(old, type) and isinstance(new, type) and same_option(name, old, new)):
+            options.pop(name)
+
+
+# No public setting changes this. A test fails if jsonargparse moves the function.
+assert callable(typehints.discard_init_args_on_class_path_change)
+typehints.discard_init_args_on_class_path_change = drop_options_of_another_class
+
+
+def arranged(arguments: Sequence[str]) -> list[str]:
+    """The arguments of one command: config files first, found where they are, and `--dry_run` with its value.
+
+    An option always wins over a config file, wherever it stands: `--data.path X --config C` keeps X.
+
+    Args:
+        arguments: the command and its options.
+    """
+    configs: list[str] = []
+    others: list[str] = []
+    waiting = iter(arguments[1:])
+    for word in waiting:
+        name, equals, given = word.partition("=")
+        if name in ("--config", "-c"):
+            path = given if equals else next(waiting, "")
+            configs += ["--config", _config(path)]
+        else:
+            others.append(word)
+    # jsonargparse takes a bool for an option with a value.
+    rest = [
+        "--dry_run=true" if word == "--dry_run" and following.startswith("-") else word
+        for word, following in pairwise([*others, "--"])
+    ]
+    return [*arguments[:1], *configs, *rest]
+
+
+def _config(path: str) -> str:
+    # An empty path, or the text of a config itself, is the parser's affair.
+    return path if not path or "\n" in path or path.lstrip().startswith("{") else str(find_config(path, "--config"))

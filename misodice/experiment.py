@@ -1,0 +1,380 @@
+"""Experiment: what `fit`, `label` and `test` do, for Python and for the command line alike."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+
+from misodice.callbacks.rollout import LogRollouts
+from misodice.data.columns import Columns
+from misodice.data.episodes import Episodes
+from misodice.data.pairs import LabelledPairs
+from misodice.data.preferences import Preferences
+from misodice.data.ranking import check_ranking
+from misodice.datamodules.options import Data
+from misodice.envs import Engine, engine_of_file
+from misodice.errors import MisodiceError
+from misodice.labelling.job import LabelJob
+from misodice.labelling.labels import Labels
+from misodice.labelling.report import report_labels
+from misodice.modules import OMAPL, Discriminator, Policy, RewardStage, Stage, Value
+from misodice.pipeline.marks import marks_of
+from misodice.pipeline.order import needed
+from misodice.pipeline.pipeline import Pipeline
+from misodice.pipeline.precision import warning_of_slow_precision
+from misodice.pipeline.quiet import quiet_lightning
+from misodice.pipeline.stage_cache import StageCache
+from misodice.pipeline.trainers import TrainerOptions
+from misodice.result import Result
+from misodice.rollout.data_file import check_against_env, find_or_make
+from misodice.rollout.evaluation import Evaluation, Rollout, evaluate, print_result
+from misodice.rollout.film import film
+from misodice.runs.files import file_digest, write_json, write_text
+from misodice.runs.fingerprint import fingerprint
+from misodice.runs.parts import config_of
+from misodice.runs.run_dir import RunDir, versions
+
+SLOTS = ("preference", "discriminator", "value", "policy")
+
+
+class Experiment:
+    """One run: its data, its labels, its stages in order, and where its results go.
+
+    Example:
+        >>> experiment = Experiment(env=SMAX("zerg_5_vs_5"), value=Value(alpha=0.1), run_dir="runs/mine")
+        >>> result = experiment.fit()
+        >>> result.normalised_score, experiment.columns["weight"].mean()
+
+    Args:
+        env: where the policy is rolled out; None takes what the episodes file says, if that is a built-in engine, and
+            else trains without rollouts.
+        data: which episodes, and how D_E is chosen.
+        labels: which pairs are asked, and who answers.
+        preference: learns a reward from the answers.
+        discriminator: the ratio stage, which writes `log_ratio`.
+        value: the weight stage, which writes `weight`.
+        policy: the policy stage, which has act(obs, available_actions).
+        rollout: how many episodes are played, and how often.
+        trainer: options of Lightning's Trainer, for every stage.
+        run_dir: folder of the results; None is runs/<task>/<method>/seed_<seed>.
+        method: name of the method in results.
+        seed: of everything random.
+        shared_stages: folder of finished stages and answers, found by fingerprint: what is there is taken, what is
+            trained is put there, and runs that need the same at once wait for one of them.
+        trainer_config: `trainer` as plain values, for config.yaml; None describes the objects.
+
+    Raises:
+        MisodiceError: a stage is made for another slot, or an option is wrong.
+    """
+
+    def __init__(
+        self,
+        env: Engine | None = None,
+        data: Data | None = None,
+        labels: Labels | None = None,
+        preference: RewardStage | None = None,
+        discriminator: Stage | None = None,
+        value: Stage | None = None,
+        policy: Stage | None = None,
+        rollout: Rollout | None = None,
+        trainer: Mapping[str, Any] | None = None,
+        run_dir: str | Path | None = None,
+        method: str = "misodice",
+        seed: int = 0,
+        shared_stages: str | Path | None = None,
+        trainer_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.env, self.data, self.labels = env, data or Data(), labels or Labels()
+        self.stages: tuple[Stage, ...] = (
+            preference or OMAPL(),
+            discriminator or Discriminator(),
+            value or Value(),
+            policy or Policy(),
+        )
+        _check_slots(self.stages)
+        self.rollout, self.method, self.seed = rollout or Rollout(), method, seed
+        self.trainer = TrainerOptions(trainer or {}, trainer_config)
+        task = env.task if env is not None else Path(self.data.path or "run").stem
+        place = Path("runs") / task / method / f"seed_{seed}" if run_dir is None else Path(run_dir)
+        # fast_dev_run leaves nothing: its folder is removed at the end.
+        self.run = RunDir(place.with_name(f".{place.name}.fast_dev_run") if self.trainer.fast else place)
+        self.shared_stages = Path(shared_stages) if shared_stages and not self.trainer.fast else None
+        self.is_global_zero = getattr(rank_zero_only, "rank", 0) == 0
+        self.console = Console(quiet=not self.is_global_zero, soft_wrap=True)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All options as plain values, as config.yaml has them."""
+        return {
+            "seed_everything": self.seed,
+            "method": self.method,
+            "run_dir": str(self.run.path),
+            "shared_stages": None if self.shared_stages is None else str(self.shared_stages),
+            "env": config_of(self.env),
+            "data": config_of(self.data)["init_args"],
+            "labels": self.labels.config["init_args"],
+            **{stage.name: stage.config for stage in self.stages},
+            "rollout": config_of(self.rollout)["init_args"],
+            "trainer": self.trainer.described,
+        }
+
+    @property
+    def policy(self) -> Any:
+        """The trained policy: `policy.act(obs, available_actions)`."""
+        return type(self.stages[-1]).load(self.run.checkpoint("policy"))
+
+    @property
+    def columns(self) -> Columns:
+        """What the stages wrote: "reward", "log_ratio", "weight", one entry a transition."""
+        return Columns(self.run.columns)
+
+    @property
+    def result(self) -> Result:
+        """The summary of the finished run."""
+        return Result.read(self.run.path)
+
+    @cached_property
+    def path(self) -> Path:
+        """The episodes file, which is made where none is named."""
+        return find_or_make(self.data.path, self.env, self.is_global_zero, self.console)
+
+    @cached_property
+    def episodes(self) -> Episodes:
+        """D_U."""
+        episodes = Episodes.read(self.path)
+        check_ranking(episodes, self.data.ranking, self.data.k, str(self.path))
+        return episodes
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the episodes file's content."""
+        return file_digest(self.path)
+
+    @cached_property
+    def engine(self) -> Engine | None:
+        """Where the policy is rolled out, held against the file; None where nothing can be played."""
+        header = self.episodes.header.env
+        engine = self.env if self.env is not None else engine_of_file(header)
+        if engine is None:
+            named = f"engine {header['engine']!r}, which is not built in" if header.get("engine") else "no engine"
+            self.console.print(
+                f"{self.path}: names {named}, and no env is given: nothing is rolled out", highlight=False
+            )
+            return None
+        return check_against_env(self.path, self.episodes, engine, self.console)
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        """Plays the policy; None where nothing can be played."""
+        return None if self.engine is None else Evaluation(self.engine, self.rollout.episodes, self.seed)
+
+    def fit(self, ckpt_path: str | None = None, retrain: str | Sequence[str] = ()) -> Result | None:
+        """Train what is not up to date, in order; roll the policy out; write summary.json.
+
+        Args:
+            ckpt_path: "last" goes on with an interrupted stage from its last checkpoint.
+            retrain: stages that are trained anew even if they are up to date, and with them those that come after.
+
+        Returns:
+            The result; None after fast_dev_run, and in all processes of a distributed run but the first.
+
+        Raises:
+            MisodiceError: an option, a file or the environment does not fit; nothing is trained then.
+        """
+        again = [retrain] if isinstance(retrain, str) else list(retrain)
+        unknown = [name for name in again if name not in SLOTS]
+        if unknown:
+            raise MisodiceError(f"retrain: unknown stage {unknown[0]!r}, expected some of {', '.join(SLOTS)}")
+        # SLURM starts a requeued job with the same command.
+        resume = ckpt_path == "last" or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+        with self._working():
+            chosen = needed(self.stages, self.data.ranking)
+            pipeline, preferences = self._pipeline(chosen, again)
+            if self.is_global_zero:
+                self._save_config()
+            pipeline.fit(resume)
+            if not self.is_global_zero or self.trainer.fast:
+                return None
+            self.run.join_metrics([stage.name for stage in chosen])
+            return self._summarise(pipeline, preferences)
+
+    def label(self, show: int | None = None, dry_run: bool = False) -> None:
+        """Phase 1 alone: ask for preferences, learn the reward, rank the episodes.
+
+        Args:
+            show: print this many pairs as the labeller sees them, with its answers so far, and do nothing else.
+            dry_run: print what the answers would cost, and do nothing else.
+        """
+        if show is not None:
+            self._label_job().show(show)
+        elif dry_run:
+            self._label_job().estimate()
+        else:
+            with self._working():
+                pipeline, preferences = self._pipeline(self.stages[:1], [])
+                pipeline.fit(resume=False)
+                if self.is_global_zero and not self.trainer.fast:
+                    self._report_labels(pipeline, preferences)
+
+    def test(self, ckpt_path: str | None = None, video: str | None = None) -> dict[str, Any]:
+        """Roll a trained policy out.
+
+        Args:
+            ckpt_path: of a policy; None, "last" and "best" are the run's own.
+            video: file to write a film of greedy episodes to (.mp4), for engines that can be drawn.
+
+        Returns:
+            The figures that stand as "rollout" in summary.json.
+
+        Raises:
+            MisodiceError: there is no such policy, or no environment to play in.
+        """
+        path = self.run.checkpoint("policy") if ckpt_path in (None, "best", "last") else Path(str(ckpt_path))
+        policy: Any = type(self.stages[-1]).load(path)
+        if self.engine is None or self.evaluation is None:
+            raise MisodiceError(f"{self.path}: names no built-in engine, so nothing can be played; name one by --env")
+        result = evaluate(policy, self.evaluation, self.episodes, self.console)
+        print_result(self.method, result, self.episodes, self.console)
+        if video is not None:
+            film(policy, self.engine, Path(video), self.seed, self.console)
+        return result
+
+    def validate(self, ckpt_path: str | None = None) -> dict[str, Any]:
+        """The same as `test`.
+
+        Args:
+            ckpt_path: of a policy; None, "last" and "best" are the run's own.
+        """
+        return self.test(ckpt_path)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """The run directory is this process's and those that it starts for other devices."""
+        with ExitStack() as held:
+            held.enter_context(quiet_lightning())
+            if slow := warning_of_slow_precision(self.trainer.plain()):
+                self.console.print(slow, highlight=False)
+            if self.is_global_zero:
+                held.enter_context(self.run.hold())
+                if self.trainer.fast:
+                    held.callback(shutil.rmtree, self.run.path)
+            yield
+
+    def _label_job(self) -> LabelJob:
+        return LabelJob(
+            self.labels,
+            self.episodes,
+            self.digest,
+            self.run.path,
+            self.shared_stages,
+            self.is_global_zero,
+            self.console,
+        )
+
+    def _pipeline(self, stages: Sequence[Stage], retrain: list[str]) -> tuple[Pipeline, Preferences | None]:
+        """The stages on their data, every pair answered that they learn from."""
+        evaluation = self.evaluation
+        job = self._label_job() if any(stage.needs_pairs for stage in stages) else None
+        preferences = None if job is None else self._answers(job)
+        held_out = self.labels.held_out
+        pairs = None if preferences is None else LabelledPairs.of(preferences, held_out, self.seed)
+        answers = None if job is None else fingerprint(job.fingerprint, held_out)
+        acts = stages[-1] is self.stages[-1] and evaluation is not None and not self.trainer.fast
+        shared = self.shared_stages
+        pipeline = Pipeline(
+            stages=stages,
+            episodes=self.episodes,
+            data=self.data,
+            pairs=pairs,
+            marks=marks_of(stages, self.data, self.digest, self.trainer, self.seed, answers),
+            run=self.run,
+            trainer=self.trainer,
+            seed=self.seed,
+            rollouts=LogRollouts(evaluation, self.rollout.every_n_epochs) if acts and evaluation else None,
+            cache=StageCache(shared, self.run, self.is_global_zero, self.console) if shared else None,
+            retrain=retrain,
+            is_global_zero=self.is_global_zero,
+            console=self.console,
+        )
+        return pipeline, preferences
+
+    def _answers(self, job: LabelJob) -> Preferences:
+        if self.trainer.fast:
+            # fast_dev_run asks nobody: that the first is always better is as good as any answer.
+            return Preferences(job.pairs, np.zeros(len(job.pairs), np.int8), {})
+        return job.answer()
+
+    def _save_config(self) -> None:
+        # The results that lie there are of the config that is replaced here.
+        (self.run.path / "summary.json").unlink(missing_ok=True)
+        config = self.config
+        config["data"] = config["data"] | {"path": str(self.path.resolve())}
+        config["env"] = config_of(self.engine)
+        write_text(self.run.path / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+    def _report_labels(self, pipeline: Pipeline, preferences: Preferences | None) -> dict[str, Any]:
+        """The `labels` part of summary.json, also as a table and a picture."""
+        learnt = preferences is not None
+        return report_labels(
+            episodes=self.episodes,
+            ranking=self.data.ranking,
+            k=self.data.k,
+            score=pipeline.score if learnt or self.data.ranking != "preference" else None,
+            recovered=pipeline.recovered if learnt else None,
+            preferences=preferences,
+            pairs=pipeline.pairs,
+            labeller=type(self.labels.labeller).__name__ if learnt else None,
+            run_dir=self.run.path,
+            console=self.console,
+        )
+
+    def _summarise(self, pipeline: Pipeline, preferences: Preferences | None) -> Result:
+        engine, header = self.engine, self.episodes.header.env
+        result = None
+        if self.evaluation is not None:
+            result = evaluate(self.policy, self.evaluation, self.episodes, self.console)
+        records = {stage.name: self.run.stage_record(stage.name) or {} for stage in pipeline.stages}
+        summary = {
+            "task": header.get("task", self.path.stem) if engine is None else engine.task,
+            "engine": header.get("engine") if engine is None else engine.name,
+            "env": header if self.evaluation is None else self.evaluation.played_on,
+            "data": {"path": str(self.path), "digest": self.digest},
+            "method": self.method,
+            "seed": self.seed,
+            "labels": self._report_labels(pipeline, preferences),
+            "stages": {
+                name: {key: record.get(key) for key in ("steps", "seconds", "samples_per_second")}
+                for name, record in records.items()
+            },
+            "rollout": result,
+            "versions": versions(),
+            "fingerprint": pipeline.marks.stages["policy"],
+        }
+        write_json(self.run.path / "summary.json", summary)
+        if result is not None:
+            print_result(self.method, result, self.episodes, self.console)
+        self.console.print(f"written: {self.run.path}")
+        return Result(self.run.path, summary)
+
+
+def _check_slots(stages: Sequence[Stage]) -> None:
+    for slot, stage in zip(SLOTS, stages, strict=True):
+        name = getattr(stage, "name", None)
+        if name != slot:
+            raise MisodiceError(
+                f"{slot}: {type(stage).__name__} has the name {name!r}, expected {slot!r}; set `name` in the class"
+            )
+    if not callable(getattr(stages[-1], "act", None)):
+        raise MisodiceError(
+            f"policy: {type(stages[-1]).__name__} has no act(obs, available_actions), which rollouts need; add it"
+        )

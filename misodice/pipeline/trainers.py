@@ -1,0 +1,83 @@
+"""The Trainer of each stage, from one set of options."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+from misodice.callbacks.checkpoints import WholeCheckpoints
+from misodice.callbacks.progress import StageProgress
+from misodice.runs.fingerprint import that_count
+from misodice.runs.parts import config_of
+
+DEFAULTS = {name: p.default for name, p in inspect.signature(Trainer.__init__).parameters.items() if name != "self"}
+
+
+class TrainerOptions:
+    """Lightning's Trainer options, shared by all stages.
+
+    `fast_dev_run` becomes one epoch of so many batches: Lightning's own would keep no checkpoint to go on from.
+
+    Args:
+        given: as `lightning.Trainer` takes them; the callbacks and loggers are copied for each Trainer.
+        described: the same as plain values, for config.yaml and fingerprints; None describes the objects.
+    """
+
+    def __init__(self, given: Mapping[str, Any], described: Mapping[str, Any] | None = None) -> None:
+        self.fast = int(given.get("fast_dev_run") or 0)
+        self.given = {**given, "fast_dev_run": False}
+        self.described: dict[str, Any] = config_of(given if described is None else described)
+        if self.fast:
+            self.given |= {"max_epochs": 1, "limit_train_batches": self.fast, "limit_val_batches": self.fast}
+
+    @property
+    def that_count(self) -> dict[str, Any]:
+        """Plain values of the options that may change a result and are not Lightning's defaults."""
+        return {name: value for name, value in that_count(self.described).items() if value != DEFAULTS.get(name)}
+
+    @property
+    def objects(self) -> list[type]:
+        """Classes of the given objects, whose source counts too."""
+        return [type(each) for value in self.given.values() for each in as_list(value) if hasattr(each, "__dict__")]
+
+    def plain(self) -> Trainer:
+        """A Trainer that trains nothing: it refuses bad options, and tells the device and the precision."""
+        return Trainer(**copy.deepcopy(self.given) | {"logger": False, "enable_progress_bar": False})
+
+    def trainer(self, place: str, epochs: int, folder: Path, callbacks: Sequence[Callback]) -> Trainer:
+        """A new Trainer for one stage: a used one would train 0 steps.
+
+        Args:
+            place: of the stage, such as "2/3 value".
+            epochs: the stage's own; the option max_epochs overrides it.
+            folder: where its log is written.
+            callbacks: beside those of the options.
+        """
+        options = copy.deepcopy({name: value for name, value in self.given.items() if name != "logger"})
+        all_callbacks = [*as_list(options.get("callbacks")), *callbacks]
+        if options.get("enable_progress_bar") is not False:
+            all_callbacks.append(StageProgress(place))
+        folder.mkdir(parents=True, exist_ok=True)
+        extra = [logger for logger in as_list(self.given.get("logger")) if isinstance(logger, Logger)]
+        options |= {
+            "callbacks": all_callbacks,
+            "logger": [CSVLogger(folder, name="", version=""), *copy.deepcopy(extra)],
+            "max_epochs": epochs if options.get("max_epochs") is None else options["max_epochs"],
+            "plugins": [*as_list(options.get("plugins")), WholeCheckpoints()],
+            "enable_model_summary": bool(options.get("enable_model_summary")),
+            "num_sanity_val_steps": 0,
+        }
+        return Trainer(**options)
+
+
+def as_list(given: Any) -> list[Any]:
+    """Lightning takes one callback, logger or plugin, several, or none."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, (list, tuple)) else [given]

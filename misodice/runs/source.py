@@ -1,0 +1,247 @@
+"""What a user's code says: a digest of the source of classes and functions outside the installed packages."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+INSTALLED = tuple(
+    Path(path).resolve()
+    for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    if path
+)
+
+
+def source_digest(things: Iterable[Any]) -> dict[str, str]:
+    """A hash for each definition that `things` are built from, by module and name.
+
+    A definition counts with everything that it names in turn: base classes, functions, constants, also of other
+    modules, as long as they lie outside the installed packages. Comments, layout and docstrings do not count.
+
+    Args:
+        things: classes and functions.
+    """
+    modules: dict[str, Module | None] = {}
+    found: dict[str, str] = {}
+    waiting: list[tuple[str, str]] = []
+    for thing in things:
+        name = thing.__qualname__.partition(".")[0]
+        module = _module(thing.__module__, modules)
+        if module is not None and name in module.definitions:
+            waiting.append((thing.__module__, name))
+        elif _has_no_file(thing):
+            found[f"{thing.__module__}.{thing.__qualname__}"] = _hash(repr(list(_compiled(thing))))
+    while waiting:
+        module_name, name = waiting.pop()
+        key = f"{module_name}.{name}"
+        module = _module(module_name, modules)
+        if key in found or module is None:
+            continue
+        nodes = module.definitions.get(name)
+        if nodes is None:
+            if name in module.imports:
+                waiting += _targets(module.imports[name], None, modules)
+            continue
+        found[key] = module.digest(name)
+        for node in nodes:
+            waiting += _named(node, module, modules)
+    return dict(sorted(found.items()))
+
+
+@dataclass
+class Module:
+    """One source file.
+
+    Args:
+        name: of the module.
+        package: that relative imports start from.
+        definitions: statements by the name that they bind at the top level.
+        imports: (module, name in it or None for the module itself) by local name.
+    """
+
+    name: str
+    package: str
+    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    _digests: dict[str, str] = field(default_factory=dict)
+
+    def digest(self, name: str) -> str:
+        """Of one definition."""
+        if name not in self._digests:
+            self._digests[name] = _hash("\n".join(ast.dump(node) for node in self.definitions[name]))
+        return self._digests[name]
+
+
+def _module(name: str, known: dict[str, Module | None]) -> Module | None:
+    """The parsed file of a module; None where it is installed or has no file."""
+    if name not in known:
+        path = _file(name)
+        known[name] = None if path is None or _installed(path) else _read(name, path)
+    return known[name]
+
+
+def _read(name: str, path: Path) -> Module | None:
+    try:
+        return _parse(name, path, path.stat().st_mtime_ns)
+    except (OSError, SyntaxError):  # gone, or being edited: what runs was read earlier
+        return None
+
+
+def _file(name: str) -> Path | None:
+    loaded = sys.modules.get(name)
+    place = getattr(loaded, "__file__", None)
+    if loaded is None:
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            return None
+        place = spec.origin if spec else None
+    return Path(place).resolve() if place and place.endswith(".py") else None
+
+
+def _installed(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in INSTALLED) or "site-packages" in path.parts
+
+
+@lru_cache(256)
+def _parse(name: str, path: Path, changed: int) -> Module:
+    tree = ast.parse(path.read_bytes())
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    module = Module(name, package)
+    for node in _top_level(tree.body):
+        for bound in _bound(node):
+            module.definitions.setdefault(bound, []).append(_bare(node))
+        module.imports |= _imports(node, package)
+    return module
+
+
+def _top_level(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of a module, also inside `if`, `try` and `with`."""
+    for node in body:
+        if isinstance(node, (ast.If, ast.Try, ast.With)):
+            for part in ("body", "orelse", "finalbody"):
+                yield from _top_level(getattr(node, part, []))
+            for handler in getattr(node, "handlers", []):
+                yield from _top_level(handler.body)
+        else:
+            yield node
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        yield node.name
+    elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        for target in targets:
+            yield from (each.id for each in ast.walk(target) if isinstance(each, ast.Name))
+
+
+def _bare(node: ast.stmt) -> ast.stmt:
+    """Without docstrings."""
+    for each in ast.walk(node):
+        if isinstance(each, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(each, False):
+            each.body = each.body[1:] or [ast.Pass()]
+    return node
+
+
+def _imports(node: ast.AST, package: str) -> dict[str, tuple[str, str | None]]:
+    if isinstance(node, ast.Import):
+        return {
+            (alias.asname or alias.name.partition(".")[0]): (
+                alias.name if alias.asname else alias.name.partition(".")[0],
+                None,
+            )
+            for alias in node.names
+        }
+    if isinstance(node, ast.ImportFrom):
+        start = package.rsplit(".", node.level - 1)[0] if node.level else ""
+        source = ".".join(filter(None, [start, node.module]))
+        return {alias.asname or alias.name: (source, alias.name) for alias in node.names}
+    return {}
+
+
+def _named(node: ast.AST, module: Module, modules: dict[str, Module | None]) -> Iterator[tuple[str, str]]:
+    """The definitions that a definition names."""
+    imports = dict(module.imports)
+    for each in ast.walk(node):
+        imports |= _imports(each, module.package)
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name):
+            if each.id in module.definitions:
+                yield module.name, each.id
+            elif each.id in imports:
+                yield from _targets(imports[each.id], None, modules)
+        elif isinstance(each, ast.Attribute):
+            path = _dotted(each)
+            if path and path[0] in imports:
+                yield from _targets(imports[path[0]], path[1:], modules)
+
+
+def _dotted(node: ast.AST) -> list[str] | None:
+    """["a", "b", "c"] of the expression a.b.c."""
+    if isinstance(node, ast.Name):
+        return [node.id]
+    if isinstance(node, ast.Attribute):
+        before = _dotted(node.value)
+        return [*before, node.attr] if before else None
+    return None
+
+
+def _targets(
+    imported: tuple[str, str | None], attributes: list[str] | None, modules: dict[str, Module | None]
+) -> Iterator[tuple[str, str]]:
+    """The definitions that an imported name, or an attribute of an imported module, stands for."""
+    source, name = imported
+    if name == "*":
+        module = _module(source, modules)
+        yield from ((source, each) for each in (module.definitions if module else ()))
+        return
+    path = [*source.split("."), *([name] if name else []), *(attributes or [])]
+    # The longest prefix that is a module outside the installed packages holds the rest.
+    for cut in range(len(path) - 1, 0, -1):
+        module = _module(".".join(path[:cut]), modules)
+        if module is not None:
+            if path[cut] in module.definitions or path[cut] in module.imports:
+                yield module.name, path[cut]
+            return
+
+
+def _has_no_file(thing: Any) -> bool:
+    """Whether it was typed: into a notebook, a console or `python -c`."""
+    return thing.__module__ == "__main__" and _file("__main__") is None
+
+
+def _compiled(thing: Any) -> Iterator[Any]:
+    """The code of a typed class or function, without places and docstrings."""
+    if isinstance(thing, FunctionType):
+        yield thing.__qualname__, _code(thing.__code__), repr(thing.__defaults__), repr(thing.__kwdefaults__)
+    elif isinstance(thing, type):
+        for base in thing.__mro__:
+            if not _has_no_file(base):
+                continue
+            for name, value in sorted(vars(base).items()):
+                function = inspect.unwrap(getattr(value, "__func__", getattr(value, "fget", value)))
+                if isinstance(function, FunctionType):
+                    yield name, *_compiled(function)
+                elif not name.startswith("__") and isinstance(value, (bool, int, float, str, tuple)):
+                    yield name, repr(value)
+
+
+def _code(code: CodeType) -> tuple[Any, ...]:
+    constants = [_code(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
+    docstring = code.co_consts[0] if code.co_consts and isinstance(code.co_consts[0], str) else None
+    return code.co_code.hex(), code.co_names, [each for each in constants if each != repr(docstring)]
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
