@@ -15,7 +15,7 @@ from rich.console import Console
 
 from misodice.data.episodes import Episode, EpisodesWriter, Header
 from misodice.data.importers.base import Importer, fault
-from misodice.data.importers.recognise import importer_of
+from misodice.data.importers.recognise import FORMATS, importer_of
 from misodice.data.preferences import mark_of_episodes, write_preferences
 from misodice.envs import Engine, MaMuJoCo, Outline, StarCraft2
 from misodice.errors import MisodiceError
@@ -65,7 +65,8 @@ def convert(
     Args:
         path: file or folder in one of `recognise.FORMATS`, or in the layout of an importer of your own.
         output: episodes file to write; preferences go beside it, as {stem}.preferences.jsonl.
-        engine: where rollouts will be; None is StarCraft2 for discrete actions and MaMuJoCo for others.
+        engine: where rollouts will be; None is StarCraft2 for discrete actions and MaMuJoCo for others, and no engine
+            for an importer of your own.
         source: written beside each episode, hidden from training.
         format: name of the layout, class path of an `Importer`, or "auto".
         action_scale: what continuous actions are divided by; None is 1 where all lie within ±1, 4 where they lie
@@ -101,8 +102,10 @@ def convert(
     return Converted(written, steps, dict(importer.skipped), preferences, scale)
 
 
-def _checked(engine: Engine | None, importer: Importer) -> Engine:
+def _checked(engine: Engine | None, importer: Importer) -> Engine | None:
     if engine is None:
+        if type(importer) not in FORMATS:
+            return None  # whose data they are, only the user knows
         return StarCraft2() if importer.discrete else MaMuJoCo()
     if engine.discrete not in (None, importer.discrete):
         kind = "discrete" if importer.discrete else "continuous"
@@ -138,9 +141,11 @@ def _scaled(importer: Importer, episode: Episode, scale: float, target: Target) 
     return replace(episode, actions=actions)
 
 
-def _target(engine: Engine, importer: Importer, first: Episode) -> Target:
-    outline = engine.outline()
+def _target(engine: Engine | None, importer: Importer, first: Episode) -> Target:
     converted = {"from": importer.name, "last_observation": importer.last_observation}
+    if engine is None:
+        return Target({"converted": converted}, Outline({}))
+    outline = engine.outline()
     if not importer.discrete:
         found = first.actions.shape[1:]
         expected = outline.sizes.get("agents", found[0]), outline.sizes.get("actions", found[1])

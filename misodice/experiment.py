@@ -122,8 +122,8 @@ class Experiment:
             "shared_stages": None if self.shared_stages is None else str(self.shared_stages),
             "env": config_of(self.env),
             "data": config_of(self.data)["init_args"],
-            "labels": self.labels.config["init_args"],
-            **{stage.name: stage.config for stage in self.stages},
+            "labels": config_of(self.labels)["init_args"],
+            **{stage.name: config_of(stage) for stage in self.stages},
             "rollout": config_of(self.rollout)["init_args"],
             "trainer": self.trainer.described,
         }
@@ -131,7 +131,8 @@ class Experiment:
     @property
     def policy(self) -> Any:
         """The trained policy: `policy.act(obs, available_actions)`."""
-        return type(self.stages[-1]).load(self.run.checkpoint("policy"))
+        # A class of a notebook or of a function cannot be found by its name; the experiment has it.
+        return self.stages[-1].load(self.run.checkpoint("policy"), like=self.stages[-1])
 
     @property
     def columns(self) -> Columns:
@@ -239,8 +240,8 @@ class Experiment:
         Raises:
             MisodiceError: there is no such policy, or no environment to play in.
         """
-        path = self.run.checkpoint("policy") if ckpt_path in (None, "best", "last") else Path(str(ckpt_path))
-        policy: Any = type(self.stages[-1]).load(path)
+        own = ckpt_path in (None, "best", "last")
+        policy: Any = self.policy if own else self.stages[-1].load(str(ckpt_path))
         if self.engine is None or self.evaluation is None:
             raise MisodiceError(f"{self.path}: names no built-in engine, so nothing can be played; name one by --env")
         result = evaluate(policy, self.evaluation, self.episodes, self.console)

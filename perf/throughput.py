@@ -22,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +124,7 @@ class Bare:
         self.rows, self.last, self.initial = table.rows, table.last, table.first_rows
         self.device = self.obs.device.type
         self.column = torch.ones(len(self.rows), device=self.device)
-        self.stage = stage.to(self.device)
+        self.stage: Any = stage.to(self.device)
         self.optimizer = torch.optim.Adam(stage.parameters(), lr=3e-4, fused=True)
         self.low = precision == "bf16-mixed"
 
@@ -169,7 +170,7 @@ class Bare:
         initial = self.initial[torch.randint(len(self.initial), (len(items) // 8,), device=self.device)]
         every = torch.cat([rows, rows + 1, initial])
         nu = self._mixed(self.stage.local(self.stage.standardise_obs(self.obs[every])).squeeze(-1), self.state[every])
-        nu, next_nu, initial_nu = nu.split([len(rows), len(rows), len(initial)])
+        nu, next_nu, initial_nu = nu.split([len(rows), len(rows), len(initial)])  # type: ignore[no-untyped-call]
         advantage = dice.advantage(self.column[items], nu, next_nu, self.last[items], 0.99)
         return dice.value_loss_exp(initial_nu, advantage, 0.05, 0.99)
 
@@ -299,7 +300,7 @@ def seeds(options: argparse.Namespace) -> None:
             rows = bare.rows[torch.randint(len(bare.rows), (4, BATCH), device=device)]
             initial = bare.initial[torch.randint(len(bare.initial), (4, BATCH // 8), device=device)]
             optimizer.zero_grad()
-            batched(parameters, buffers, rows, initial).sum().backward()
+            batched(parameters, buffers, rows, initial).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         return now(device) - started
 

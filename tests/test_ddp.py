@@ -19,8 +19,7 @@ import torch
 from misodice.data.episodes import Episodes, rows_of_transitions
 from misodice.datamodules.batches import Step
 from misodice.modules import Discriminator
-from tests.helpers.cli import fit as fit_task
-from tests.helpers.cli import fit_command, metrics
+from tests.helpers.cli import fit as fit_task, fit_command, metrics
 
 ROOT = Path(__file__).parent.parent
 # Not SMAX, which would be compiled in each process.

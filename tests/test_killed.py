@@ -15,8 +15,7 @@ from filelock import FileLock
 from misodice.data.episodes import Episodes
 from misodice.envs import MaMuJoCo, Source
 from misodice.rollout.collect import collect
-from tests.helpers.cli import fit as fit_task
-from tests.helpers.cli import fit_command, metrics
+from tests.helpers.cli import fit as fit_task, fit_command, metrics
 from tests.helpers.dying import Processes, kill_until_done
 
 # Hopper, not SMAX: a process that is killed early would spend itself on compiling.

@@ -8,5 +8,5 @@ from misodice.envs.engine import Engine
 class BattleEngine(Engine):
     """Base class of SMAC, SMAX and StarCraft2: the same tasks, so a task stays when one replaces another."""
 
-    shared = frozenset({"task"})
+    shared_options = frozenset({"task"})
     discrete = True

@@ -17,6 +17,7 @@ from misodice.grid.cell import Cell
 from misodice.grid.setting import Setting
 from misodice.runs.configs import find_config
 from misodice.runs.files import write_json
+from misodice.runs.parts import config_of
 
 Option = None | bool | int | float | str | list | dict  # type: ignore[type-arg]
 """A plain value: with `Any` jsonargparse would make an object of every class_path in it."""
@@ -91,7 +92,7 @@ class Grid:
                         seed=seed,
                         configs=list(setting.configs),
                         options=options,
-                        env=setting.engine.config if setting.engine else None,
+                        env=config_of(setting.engine),
                         sources=setting.plain_sources,
                         data=setting.data(root / self.name / "data"),
                         fingerprint=setting.fingerprint,

@@ -15,6 +15,8 @@ from misodice.errors import MisodiceError
 class ActionHead(nn.Module):
     """Base class of action heads, made with the number of actions A, or of action entries where they are continuous.
 
+    Shapes are of a team, [B, n, ·]. An exported policy asks for one agent, [B, ·]: work on the last dimension alone.
+
     Args:
         n_actions: A.
     """

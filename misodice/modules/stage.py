@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +20,7 @@ from misodice.datamodules.batches import Spec
 from misodice.datamodules.inputs import Inputs
 from misodice.errors import MisodiceError
 from misodice.modules.networks import Standardise
-from misodice.runs.parts import Part, build
+from misodice.runs.parts import Part, build, config_of
 
 
 class Stage(Part, LightningModule):
@@ -95,13 +96,13 @@ class Stage(Part, LightningModule):
         return {}
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path, like: Self | None = None) -> Self:
         """The trained stage of a checkpoint, on the CPU.
-
-        The checkpoint names its class; Python must find that class.
 
         Args:
             path: such as runs/smacv2_zerg/misodice/seed_0/policy/last.ckpt.
+            like: a stage that is copied if it has the class and options that the checkpoint names. Otherwise Python
+                must find that class by its name.
 
         Raises:
             MisodiceError: there is no such file, or it is not a checkpoint of this class and version.
@@ -113,15 +114,20 @@ class Stage(Part, LightningModule):
             )
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            stage = build(cls, checkpoint["part"], f"ckpt_path: {path}")
+            described = checkpoint["part"]
+            same = like is not None and config_of(like) == described
+            stage = copy.deepcopy(like) if same else build(cls, described, f"ckpt_path: {path}")
+            assert stage is not None
             stage.on_load_checkpoint(checkpoint)
             stage.load_state_dict(checkpoint["state_dict"])
         except (OSError, EOFError, UnpicklingError, RuntimeError, LookupError, TypeError, AttributeError) as error:
             # What torch says of a file that is none of its own, and what comes of another version's content.
             said = " ".join(str(error).split())[:200]
+            # torch advises to load a foreign file in an unsafe way, and a key that is not there says nothing.
+            why = "" if isinstance(error, (UnpicklingError, LookupError)) else f" ({type(error).__name__}: {said})"
             raise MisodiceError(
-                f"ckpt_path: {path} is not a {cls.__name__}'s checkpoint of this version ({type(error).__name__}: "
-                f"{said}); expected a file such as runs/<config>/<method>/seed_0/policy/last.ckpt"
+                f"ckpt_path: {path} is not a {cls.__name__}'s checkpoint of this version{why}; expected a "
+                "file such as runs/<config>/<method>/seed_0/policy/last.ckpt"
             ) from error
         return stage.eval()
 
@@ -146,7 +152,7 @@ class Stage(Part, LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         assert self.spec is not None
         checkpoint["spec"] = asdict(self.spec)
-        checkpoint["part"] = self.config
+        checkpoint["part"] = config_of(self)
         checkpoint["misodice_version"] = __version__
         checkpoint["logged"], checkpoint["sums"] = self._logged, self._sums
         checkpoint["rng_state"] = {"cpu": torch.get_rng_state()}

@@ -39,7 +39,7 @@ def find_or_make(path: str | None, engine: Engine | None, is_global_zero: bool, 
         raise MisodiceError("data.path: no file is named, and no env could make one; name a file, or an --env")
     made = Path("data") / f"{here.data_name()}.h5"
     if is_global_zero and not made.is_file():
-        make_once(here, here.default_sources(), made, "from the bundled behaviour policies", console)
+        make_once(here, here.default_sources(), made, "from the engine's default sources", console)
     while not made.is_file():
         time.sleep(1.0)
     return made

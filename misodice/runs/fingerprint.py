@@ -24,10 +24,19 @@ def fingerprint(*parts: Any) -> str:
     """
     met: list[Any] = []
     described = config_of(parts, met)
-    content = json.dumps([described, source_digest(met)], sort_keys=True)
+    content = json.dumps([_canonical(described), source_digest(met)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def that_count(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """The Trainer options that may change a result."""
     return {name: value for name, value in trainer.items() if not name.startswith(SHOWN)}
+
+
+def _canonical(value: Any) -> Any:
+    """A whole number is the same as an int and as a float: `alpha=2` in Python is `alpha: 2.0` in config.yaml."""
+    if isinstance(value, dict):
+        return {key: _canonical(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_canonical(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

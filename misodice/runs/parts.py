@@ -12,7 +12,7 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 from types import FunctionType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
@@ -28,21 +28,15 @@ class Part:
     config.yaml, in checkpoints and in fingerprints without further work.
     """
 
-    shared: ClassVar[frozenset[str]] = frozenset()
+    shared_options: ClassVar[frozenset[str]] = frozenset()
     """Options that mean the same in all subclasses: they stay when a config names another of these classes."""
     _arguments: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
         # nn.Module has its own __setattr__, which works only after its constructor.
         object.__setattr__(self, "_arguments", _bind(cls, args, kwargs))
         return self
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Class path and constructor arguments as plain values, as they stand in a config file."""
-        described: dict[str, Any] = config_of(self)
-        return described
 
 
 def constructors(cls: type) -> Iterator[tuple[type, inspect.Parameter]]:
@@ -80,7 +74,7 @@ def same_option(name: str, old: type, new: type) -> bool:
     if None in declared:
         return False
     common = (each for each in old.__mro__ if each in new.__mro__)
-    return declared[0] is declared[1] or any(name in vars(each).get("shared", ()) for each in common)
+    return declared[0] is declared[1] or any(name in vars(each).get("shared_options", ()) for each in common)
 
 
 def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -244,7 +238,7 @@ def import_class(path: str, base: type[P], option: str) -> type[P]:
 
 
 def build(base: type[P], config: Mapping[str, Any], where: str) -> P:
-    """The part that `config` describes (see `Part.config`).
+    """The part that `config` describes (see `config_of`).
 
     Args:
         base: what it must be a subclass of.

@@ -174,8 +174,9 @@ def test_arguments_are_arranged(tmp_path, monkeypatch):
         (["report", "--runs", "x", "--outputs", "y"], "--outputs"),
     ],
 )
-def test_a_mistyped_option_is_named_first(capsys, arguments, name):
-    configs = ["--config", "smacv2_zerg"] if arguments[0] in ("fit", "label") else []
+def test_a_mistyped_option_is_named_first(tmp_path, monkeypatch, capsys, arguments, name):
+    monkeypatch.chdir(tmp_path)
+    configs = ["--config", "smacv2_zerg", "--data.path", "absent.h5"] if arguments[0] in ("fit", "label") else []
     with pytest.raises(SystemExit) as ended:
         main([*arguments, *configs])
     assert ended.value.code == 2
@@ -202,8 +203,7 @@ def test_jsonargparse_has_the_function_that_is_replaced():
     """No public setting does what `drop_options_of_another_class` does."""
     assert parser.typehints.discard_init_args_on_class_path_change is parser.drop_options_of_another_class
     source = Path(str(importlib.util.find_spec("jsonargparse._typehints").origin)).read_text()
-    tree = ast.walk(ast.parse(source))
-    functions = {node.name: node for node in tree if isinstance(node, ast.FunctionDef)}
+    functions = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
     replaced = functions["discard_init_args_on_class_path_change"]
     ours = inspect.signature(parser.drop_options_of_another_class).parameters
     assert [argument.arg for argument in replaced.args.args] == list(ours)

@@ -6,8 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from misodice.data.episodes import Episode, Episodes, EpisodesWriter, Header
 from misodice.errors import MisodiceError

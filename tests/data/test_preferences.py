@@ -6,8 +6,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from misodice.data.preferences import Preferences, PreferencesFile, sample_pairs
 from misodice.errors import MisodiceError

@@ -8,6 +8,7 @@ import pytest
 from misodice.envs import SMAC, SMAX, MaMuJoCo, StarCraft2, engine_of_file
 from misodice.envs.smac import game_folder
 from misodice.errors import MisodiceError
+from misodice.runs.parts import config_of
 from tests.helpers.tiny_engine import Tiny, TinyEnv
 
 
@@ -49,7 +50,7 @@ def test_smac_is_the_engine_of_the_file(no_game):
     assert isinstance(game, StarCraft2)
     assert (game.task, game.games) == ("5m_vs_6m", 2)
     for env in ({"engine": "smax"}, {"engine": "mamujoco"}, {}):
-        assert smac.for_file(env).config == SMAX("5m_vs_6m").config
+        assert config_of(smac.for_file(env)) == config_of(SMAX("5m_vs_6m"))
     assert smac.data_name() == "smax_5m_vs_6m"
     assert smac.outline() == StarCraft2("5m_vs_6m").outline()
     assert SMAC().behaviours() == SMAX().behaviours()
@@ -63,7 +64,7 @@ def test_smac_is_the_engine_of_the_file(no_game):
 def test_a_header_names_its_engine(engine, task):
     options = {"partition": "4x2", "layout": None, "agent_obsk": 1}
     found = engine_of_file({"engine": engine.name, "task": task, "version": "1", **options})
-    assert found.config == engine.config
+    assert config_of(found) == config_of(engine)
 
 
 @pytest.mark.parametrize("env", [{}, {"engine": "tiny", "task": "follow"}, {"engine": "smax"}, {"engine": ["smax"]}])

@@ -11,6 +11,7 @@ from misodice.errors import MisodiceError
 from misodice.labelling import Labeller, LLMLabeller, OracleLabeller, RuleLabeller
 from misodice.labelling.show import show
 from misodice.runs.fingerprint import fingerprint
+from misodice.runs.parts import config_of
 
 
 class ShorterWins(Labeller):
@@ -95,7 +96,7 @@ def test_a_labeller_of_ones_own_by_class_path(battles, file):
     a, b = battles.length[read.pairs].T
     assert ((read.answer == 0) == (a < b - 1)).all()
     assert labeller.identity() is labeller
-    assert labeller.config == {"class_path": path, "init_args": {"margin": 1}}
+    assert config_of(labeller) == {"class_path": path, "init_args": {"margin": 1}}
     assert fingerprint(labeller.identity()) != fingerprint(ShorterWins(2).identity())
 
 

@@ -5,6 +5,7 @@ import torch
 
 from misodice.errors import MisodiceError
 from misodice.modules import ByEpisode, TopP, dice
+from misodice.runs.parts import config_of
 
 WEIGHT = torch.tensor([2.0, 0.5, 0.5, 1.0, 1.0])
 LENGTH = torch.tensor([3, 2])
@@ -22,7 +23,7 @@ def test_top_p():
     assert torch.equal(TopP(0.4)(WEIGHT, LENGTH, None), dice.top_p_weights(WEIGHT, 0.4))
     assert TopP(0.4)(WEIGHT, LENGTH, None).tolist() == [5.0, 0.0, 0.0, 0.0, 0.0]
     assert TopP(1.0)(WEIGHT, LENGTH, None) is WEIGHT
-    assert TopP(0.4).config == {"class_path": "misodice.modules.weighting.TopP", "init_args": {"top_p": 0.4}}
+    assert config_of(TopP(0.4)) == {"class_path": "misodice.modules.weighting.TopP", "init_args": {"top_p": 0.4}}
 
 
 @pytest.mark.parametrize("top_p", [0.0, -1.0, 1.01, float("nan")])

@@ -14,8 +14,7 @@ from rich.console import Console
 
 from misodice.envs import MaMuJoCo, Source
 from misodice.rollout.data_file import make_once
-from tests.helpers.cli import CONFIGS, SMALL, metrics
-from tests.helpers.cli import fit as fit_config
+from tests.helpers.cli import CONFIGS, SMALL, fit as fit_config, metrics
 
 ROOT = CONFIGS.parent
 fit = partial(fit_config, config="mamujoco_hopper")

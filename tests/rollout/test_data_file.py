@@ -27,7 +27,7 @@ def test_a_file_is_made_once_from_the_engines_sources(tmp_path, monkeypatch, pri
     assert find_or_make(None, Tiny(), False, printed) == path
     assert find_or_make(str(path), None, True, printed) == path
     assert path.stat().st_mtime_ns == made
-    assert printed.file.getvalue().count("making it from the bundled behaviour policies") == 1
+    assert printed.file.getvalue().count("making it from the engine's default sources") == 1
 
 
 def test_what_cannot_be_found_or_made_is_said(tmp_path, printed):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from misodice.data.episodes import Episodes
-from misodice.runs.parts import Part
+from misodice.runs.parts import Part, config_of
 
 CHARACTERS_PER_TOKEN = 3
 
@@ -41,7 +41,7 @@ class Describer(Part, ABC):
 
     def identity(self) -> Any:
         """What determines the words, for the fingerprint of preferences.jsonl."""
-        return [self.config, self.wording] if "wording" in vars(type(self)) else self
+        return [config_of(self), self.wording] if "wording" in vars(type(self)) else self
 
 
 def tokens(text: str) -> int:

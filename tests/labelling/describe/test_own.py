@@ -11,6 +11,7 @@ from misodice.data.preferences import PreferencesFile, sample_pairs
 from misodice.errors import MisodiceError
 from misodice.labelling import Describer, Labeller, LLMLabeller, UnitDescriber
 from misodice.runs.fingerprint import fingerprint
+from misodice.runs.parts import config_of
 from tests.helpers.fake_openai import serve
 
 
@@ -40,7 +41,7 @@ def labeller_of(*arguments: str) -> Labeller:
 
 def test_its_words_are_in_the_prompt(battles, tmp_path, monkeypatch):
     labeller = labeller_of(f"--labeller.describer={__name__}.Lengths", "--labeller.describer.unit=minutes")
-    assert labeller.config["init_args"]["describer"] == {
+    assert config_of(labeller)["init_args"]["describer"] == {
         "class_path": f"{__name__}.Lengths",
         "init_args": {"unit": "minutes"},
     }
@@ -62,7 +63,7 @@ def test_it_describes_what_the_built_in_one_cannot(hopper_file):
 
 def test_options_of_one_describer_do_not_leak_into_another():
     labeller = labeller_of("--labeller.describer.moments=2", f"--labeller.describer={__name__}.Lengths")
-    assert labeller.describer.config == {"class_path": f"{__name__}.Lengths", "init_args": {"unit": "steps"}}
+    assert config_of(labeller.describer) == {"class_path": f"{__name__}.Lengths", "init_args": {"unit": "steps"}}
     assert labeller_of("--labeller.describer.moments=2").describer.moments == 2
 
 
@@ -74,7 +75,7 @@ def test_its_class_and_options_tell_the_answers_apart():
 
 
 def test_a_stated_wording_stands_for_the_source():
-    assert UnitDescriber().identity() == [UnitDescriber().config, 1]
+    assert UnitDescriber().identity() == [config_of(UnitDescriber()), 1]
     assert json.loads(json.dumps(Versioned("hours").identity()))[1] == 3
     assert isinstance(Lengths().identity(), Lengths), "without a wording the source counts"
 
