@@ -1,6 +1,5 @@
 """Experiment from Python: what the command line does, option for option."""
 
-import copy
 import inspect
 import json
 import shutil
@@ -41,6 +40,7 @@ from misodice import (
 )
 from misodice.cli.main import main
 from misodice.data.episodes import Episodes
+from misodice.runs.parts import config_of
 from tests.helpers.tiny_engine import Tiny
 
 STAGES = ("preference", "discriminator", "value", "policy")
@@ -54,10 +54,10 @@ def tiny_file(tmp_path_factory) -> Path:
     return path
 
 
-def experiment(run_dir: Path, data: Path, **others: Any) -> Experiment:
+def experiment(run_dir: Path | str, data: Path | Data, **others: Any) -> Experiment:
     given = {
         "env": Tiny(),
-        "data": Data(str(data), k=5, batch_size=64),
+        "data": data if isinstance(data, Data) else Data(str(data), k=5, batch_size=64),
         "labels": Labels(n_pairs=60),
         "rollout": Rollout(episodes=4, every_n_epochs=1),
         "trainer": QUICK,
@@ -194,11 +194,8 @@ def test_an_argument_changes_what_depends_on_it(tiny_file, tmp_path, monkeypatch
     (tmp_path / "run").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "shared").mkdir()
-    after = marks(
-        experiment(tmp_path / "run", tiny_file, **{name: value})
-        if name != "run_dir"
-        else experiment(tmp_path / "elsewhere", tiny_file)
-    )
+    given = {"run_dir": tmp_path / "run", "data": Data(str(tiny_file), k=5, batch_size=64)} | {name: value}
+    after = marks(experiment(**given))
     assert {stage for stage in STAGES if after[stage] != before[stage]} == changed
 
 
@@ -269,11 +266,11 @@ def test_a_run_leaves_the_given_objects_as_they_are(tiny_file, tmp_path):
     stages = {"preference": OMAPL(), "discriminator": Discriminator(), "value": Value(), "policy": Policy()}
     callback = Callback()
     trainer = QUICK | {"callbacks": [callback]}
-    kept = {name: (copy.deepcopy(stage.config), set(vars(stage)), stage.training) for name, stage in stages.items()}
+    kept = {name: (config_of(stage), set(vars(stage)), stage.training) for name, stage in stages.items()}
     first = experiment(tmp_path / "first", tiny_file, trainer=trainer, **stages)
     assert first.fit() is not None
     for name, stage in stages.items():
-        assert (stage.config, set(vars(stage)), stage.training) == kept[name]
+        assert (config_of(stage), set(vars(stage)), stage.training) == kept[name]
         assert not list(stage.parameters()), "no network was made in it"
         assert stage.spec is None
         assert stage._trainer is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,11 +20,43 @@ from misodice.runs.parts import same_option
 class Parser(ArgumentParser):
     """Says what is wrong in one line, and not the whole usage."""
 
+    words: Sequence[str] = ()
+    """The arguments that are being parsed."""
+
+    def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Any:
+        """Parse, and remember the words for messages."""
+        self.words = sys.argv[1:] if args is None else args
+        return super().parse_args(args, *more, **options)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the message and end with status 2."""
-        parser = getattr(ex, "subcommand_parser", None) or self
-        sys.stderr.write(f"error: {message}\n{parser.prog.removesuffix(' [options]')} --help lists the options\n")
+        if not self.exit_on_error:  # one of several readings that are tried
+            super().error(message, ex)
+        if unknown := re.search(r"Option '([\w.]+)' is not accepted", message):
+            # jsonargparse names the last part alone.
+            given = (word.partition("=")[0] for word in self.words)
+            option = next((word for word in given if word.endswith(f".{unknown[1]}")), unknown[1])
+            message = f"{option} is not an option"
+        message = _short(message)
+        command = self.prog.replace(" [options]", "")
+        if command == "misodice" and self.words and not self.words[0].startswith("-"):
+            command = f"misodice {self.words[0]}"
+        sys.stderr.write(f"error: {message}\n{command} --help lists the options\n")
         raise SystemExit(2)
+
+
+USELESS = re.compile(
+    r"(- )?Does not validate against any of the Union|Subtypes: |Errors:$|- Expected a <class 'NoneType'>|"
+    r"Given value type: |Given value: NestedArg|- Expected a path but .* invalid$"
+)
+"""Lines of jsonargparse that list how else a value could have been read."""
+
+
+def _short(message: str) -> str:
+    """The message on one line, without what would help nobody."""
+    lines = [line.strip() for line in message.splitlines()]
+    kept = [line.removeprefix("- ") for line in lines if line and not USELESS.match(line)]
+    return " ".join(kept) or message
 
 
 class TrainingParser(Parser, LightningArgumentParser):

@@ -167,7 +167,7 @@ def _with_arguments(made: Any, arguments: dict[str, Any], plain: Any) -> dict[st
 
 
 def _defaults(made: Any) -> dict[str, Any]:
-    if not isinstance(made, type) or not made.__module__.partition(".")[0] or not hasattr(made, "__mro__"):
+    if not isinstance(made, type):
         return {}
     try:
         return {name: p.default for name, p in parameters_of(made).items() if p.default is not p.empty}

@@ -21,6 +21,8 @@ INSTALLED = tuple(
     if path
 )
 
+PLAIN = (bool, int, float, str, tuple)
+
 
 def source_digest(things: Iterable[Any]) -> dict[str, str]:
     """A hash for each definition that `things` are built from, by module and name.
@@ -39,8 +41,9 @@ def source_digest(things: Iterable[Any]) -> dict[str, str]:
         module = _module(thing.__module__, modules)
         if module is not None and name in module.definitions:
             waiting.append((thing.__module__, name))
-        elif _has_no_file(thing):
-            found[f"{thing.__module__}.{thing.__qualname__}"] = _hash(repr(list(_compiled(thing))))
+        elif module is not None or _has_no_file(thing):  # a lambda, or typed code
+            digest = _hash(repr(list(_compiled(thing, []))))
+            found[f"{thing.__module__}.{thing.__qualname__} {digest}"] = digest  # two lambdas have one name
     while waiting:
         module_name, name = waiting.pop()
         key = f"{module_name}.{name}"
@@ -237,10 +240,19 @@ def _has_no_file(thing: Any) -> bool:
     return thing.__module__ == "__main__" and _file("__main__") is None
 
 
-def _compiled(thing: Any) -> Iterator[Any]:
-    """The code of a typed class or function, without places and docstrings."""
+def _compiled(thing: Any, met: list[Any]) -> Iterator[Any]:
+    """The code of a typed class or function and of what it names, without places and docstrings."""
+    if any(thing is each for each in met):
+        return
+    met.append(thing)
     if isinstance(thing, FunctionType):
         yield thing.__qualname__, _code(thing.__code__), repr(thing.__defaults__), repr(thing.__kwdefaults__)
+        for name in sorted(_names(thing.__code__)):
+            value = thing.__globals__.get(name)
+            if isinstance(value, (type, FunctionType)):
+                yield from _compiled(value, met) if _has_no_file(value) else ()
+            elif isinstance(value, PLAIN):
+                yield name, repr(value)
     elif isinstance(thing, type):
         for base in thing.__mro__:
             if not _has_no_file(base):
@@ -248,9 +260,15 @@ def _compiled(thing: Any) -> Iterator[Any]:
             for name, value in sorted(vars(base).items()):
                 function = inspect.unwrap(getattr(value, "__func__", getattr(value, "fget", value)))
                 if isinstance(function, FunctionType):
-                    yield name, *_compiled(function)
-                elif not name.startswith("__") and isinstance(value, (bool, int, float, str, tuple)):
+                    yield name, *_compiled(function, met)
+                elif not name.startswith("__") and isinstance(value, PLAIN):
                     yield name, repr(value)
+
+
+def _names(code: CodeType) -> set[str]:
+    """Global names in a function and in the functions inside it."""
+    inner = (each for each in code.co_consts if isinstance(each, CodeType))
+    return set(code.co_names).union(*map(_names, inner))
 
 
 def _code(code: CodeType) -> tuple[Any, ...]:

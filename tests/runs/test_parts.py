@@ -359,7 +359,7 @@ def test_same_option():
     [
         ("no.such.Part", "No module named 'no'"),
         ("misodice.modules.Absent", "has no attribute 'Absent'"),
-        ("Absent", "has no attribute 'Absent'"),
+        ("Absent", "No misodice attribute Absent"),
         ("", "cannot be imported"),
         ("misodice.modules.TopP", "expected a subclass of misodice.modules.value.Value"),
         ("misodice.runs.parts.build", "expected a subclass"),
