@@ -177,8 +177,7 @@ class Episodes:
         discrete = actions.ndim == 2
         if discrete and available_actions is None and actions.size:
             available_actions = np.ones((*obs.shape[:2], n_actions or int(actions.max()) + 1), bool)
-        last = np.zeros(len(actions), bool)
-        last[np.clip(np.cumsum(length) - 1, 0, max(len(last) - 1, 0))] = len(last) > 0
+        last = np.isin(np.arange(1, len(actions) + 1), np.cumsum(length))
         steps = None if rewards is None else np.asarray(rewards, np.float32)
         episodes = cls(
             header=header or Header(),

@@ -123,8 +123,9 @@ class Stage(Part, LightningModule):
         except (OSError, EOFError, UnpicklingError, RuntimeError, LookupError, TypeError, AttributeError) as error:
             # What torch says of a file that is none of its own, and what comes of another version's content.
             said = " ".join(str(error).split())[:200]
-            # torch advises to load a foreign file in an unsafe way, and a key that is not there says nothing.
-            why = "" if isinstance(error, (UnpicklingError, LookupError)) else f" ({type(error).__name__}: {said})"
+            # torch advises to load a foreign file in an unsafe way, and a number as a key says nothing.
+            useless = isinstance(error, UnpicklingError) or (isinstance(error, KeyError) and error.args[0] != "part")
+            why = "" if useless else f" ({type(error).__name__}: {said})"
             raise MisodiceError(
                 f"ckpt_path: {path} is not a {cls.__name__}'s checkpoint of this version{why}; expected a "
                 "file such as runs/<config>/<method>/seed_0/policy/last.ckpt"

@@ -109,7 +109,7 @@ def virtual(file: h5py.File) -> None:
 FAULTS = [
     (lambda f: f.attrs.__setitem__("version", 2), ["version 2", "expected 1"]),
     (lambda f: f.attrs.__setitem__("format", "d4rl"), ["'d4rl'", "misodice-episodes", "convert"]),
-    (lambda f: f.attrs.__delitem__("env"), ["'env'", "JSON"]),
+    (lambda f: f.attrs.__setitem__("env", "[]"), ["env is []", "JSON object"]),
     *[
         (lambda f, name=name: f.__delitem__(name), [f"'{name}'", "missing"])
         for name in ("obs", "state", "actions", "terminated", "truncated", "episode/length", "available_actions")
@@ -199,3 +199,36 @@ def test_a_folder_that_cannot_be_written(smax_file):
     header = Episodes.read(smax_file).header
     with pytest.raises(MisodiceError, match="cannot be written"), EpisodesWriter(Path("/proc/x/y.h5"), header):
         pass
+
+
+def test_a_file_need_not_name_an_environment(tmp_path):
+    episodes = Episodes.from_arrays(
+        np.zeros((5, 2, 3)), np.zeros((3, 2), int), [1, 2], rewards=np.arange(3.0), n_actions=4
+    )
+    episodes.write(tmp_path / "own.h5")
+    with h5py.File(tmp_path / "own.h5", "r+") as file:
+        del file.attrs["env"]
+    read = Episodes.read(tmp_path / "own.h5")
+    assert read.header.env == {}
+    assert read.returns is not None
+    assert read.returns.tolist() == [0.0, 3.0]
+    assert read.terminated.tolist() == [True, False, True]
+    assert (read.n_actions, read.state.shape) == (4, (5, 6))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"length": [1, 1]}, ["obs", "5 rows", "4"]),
+        ({"actions": np.full((3, 2), 4)}, ["actions", "0…3"]),
+        ({"rewards": np.array([0.0, np.nan, 0.0])}, ["rewards", "NaN"]),
+        ({"obs": np.zeros((5, 3))}, ["obs", "2 dimensions"]),
+        ({"length": []}, ["episode/length", "at least one episode"]),
+        ({"actions": np.zeros((0, 2), int), "length": [0]}, ["episode/length"]),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(change, words):
+    arrays = {"obs": np.zeros((5, 2, 3)), "actions": np.zeros((3, 2), int), "length": [1, 2], "n_actions": 4}
+    with pytest.raises(MisodiceError) as error:
+        Episodes.from_arrays(**arrays | change)
+    assert all(word in str(error.value) for word in words), str(error.value)
