@@ -83,7 +83,9 @@ def folder(tmp_path_factory) -> Path:
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/labelling.md").read_text(), re.S | re.M)
     (path / "my_package.py").write_text("\n".join(block for block in blocks if re.search(r"^class ", block, re.M)))
     (path / "my.yaml").write_bytes((CONFIGS / "smacv2_zerg.yaml").read_bytes())
-    (path / "my.jinja").write_text('Which is better? {{ first }} {{ second }} Answer {"winner": 1, 2 or 0}.')
+    # With the marks by which `serve` finds the two episodes.
+    marks = "=== FIRST EPISODE ===\n{{ first }}\n=== SECOND EPISODE ===\n{{ second }}\n=== QUESTION ===\nWhich?"
+    (path / "my.jinja").write_text(marks)
     for name in ("my.h5", "poor.h5"):
         (path / name).write_bytes((path / "data" / "smax_zerg_5_vs_5.h5").read_bytes())
     return path

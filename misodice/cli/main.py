@@ -35,8 +35,11 @@ def main(args: Sequence[str] | None = None) -> int:
             if arguments and arguments[0] in COMMANDS:
                 return run_command(arguments)
             TrainingCLI(arguments, from_process=args is None)
-    except MisodiceError as error:
-        print(f"misodice: {error}", file=sys.stderr)
+    except ValueError as error:
+        mistake = _mistake(error)
+        if mistake is None:
+            raise
+        print(f"misodice: {mistake}", file=sys.stderr)
         return 2
     except OSError as error:
         if error.errno not in NO_ROOM:
@@ -47,3 +50,11 @@ def main(args: Sequence[str] | None = None) -> int:
         print("misodice: interrupted; go on with --ckpt_path last", file=sys.stderr)
         return 130
     return 0
+
+
+def _mistake(error: BaseException) -> MisodiceError | None:
+    """The MisodiceError in an error: what a part's constructor raises comes inside errors of jsonargparse's."""
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, MisodiceError):
+        inner = inner.__cause__
+    return inner

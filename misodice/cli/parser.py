@@ -20,6 +20,10 @@ from misodice.runs.parts import same_option
 class Parser(ArgumentParser):
     """Says what is wrong in one line, and not the whole usage."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # Else --trainer.max_epoch is max_epochs, and another option as soon as there is a second one of that start.
+        super().__init__(*args, **{"allow_abbrev": False} | options)
+
     words: Sequence[str] = ()
     """The arguments that are being parsed."""
 

@@ -124,7 +124,7 @@ def _describe(value: Any, met: list[Any], inside: tuple[int, ...]) -> Any:
     if isinstance(value, (type, FunctionType)) or inspect.isbuiltin(value):
         met.append(value)
         # A function that was made by another one differs from its siblings by what it holds.
-        held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+        held = _held(value)
         return _with_arguments(value, _defaults(value) | ({"held": held} if held else {}), plain)
     kind = type(value)
     if isinstance(value, Part):
@@ -153,10 +153,17 @@ def _described_factory(value: partial[Any], met: list[Any], plain: Any) -> Any:
     made = made_by(value)
     met.append(made)
     given = (value.func, *value.args)
-    arguments = {}
-    if isinstance(made, type):
-        arguments = dict(zip(parameters_of(made), given[given.index(made) + 1 :], strict=False))
-    return _with_arguments(made, _defaults(made) | arguments | value.keywords, plain)
+    positional = given[given.index(made) + 1 :]
+    # A function's arguments have no names here: they count by their place.
+    names = parameters_of(made) if isinstance(made, type) else map(str, range(len(positional)))
+    return _with_arguments(made, _defaults(made) | dict(zip(names, positional, strict=False)) | value.keywords, plain)
+
+
+def _held(function: Any) -> list[Any]:
+    try:
+        return [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    except ValueError as error:
+        raise MisodiceError(f"{class_path(function)}: names a variable that has no value yet; set it first") from error
 
 
 def _with_arguments(made: Any, arguments: dict[str, Any], plain: Any) -> dict[str, Any]:
@@ -176,7 +183,9 @@ def _defaults(made: Any) -> dict[str, Any]:
 
 
 def _bytes(value: Any) -> bytes | None:
-    """The numbers of an array or tensor; None of anything else."""
+    """The numbers of an array or tensor, or bytes themselves; None of anything else."""
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
     if isinstance(value, np.ndarray) and value.dtype != object:
         return f"{value.dtype} {value.shape}".encode() + np.ascontiguousarray(value).tobytes()
     if type(value).__module__.partition(".")[0] == "torch":

@@ -36,6 +36,7 @@ def source_digest(things: Iterable[Any]) -> dict[str, str]:
     modules: dict[str, Module | None] = {}
     found: dict[str, str] = {}
     waiting: list[tuple[str, str]] = []
+    seen = set[str]()
     for thing in things:
         name = thing.__qualname__.partition(".")[0]
         module = _module(thing.__module__, modules)
@@ -48,12 +49,15 @@ def source_digest(things: Iterable[Any]) -> dict[str, str]:
         module_name, name = waiting.pop()
         key = f"{module_name}.{name}"
         module = _module(module_name, modules)
-        if key in found or module is None:
+        if key in seen or module is None:
             continue
+        seen.add(key)
         nodes = module.definitions.get(name)
         if nodes is None:
             if name in module.imports:
                 waiting += _targets(module.imports[name], None, modules)
+            else:
+                waiting += [(star, name) for star in module.stars]
             continue
         found[key] = module.digest(name)
         for node in nodes:
@@ -70,12 +74,14 @@ class Module:
         package: that relative imports start from.
         definitions: statements by the name that they bind at the top level.
         imports: (module, name in it or None for the module itself) by local name.
+        stars: modules all of whose names are imported (`from module import *`).
     """
 
     name: str
     package: str
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    stars: list[str] = field(default_factory=list)
     _digests: dict[str, str] = field(default_factory=dict)
 
     def digest(self, name: str) -> str:
@@ -140,7 +146,11 @@ def _parse(name: str, path: Path, changed: int) -> Module:
     for node in _top_level(tree.body):
         for bound in _bound(node):
             module.definitions.setdefault(bound, []).append(_bare(node))
-        module.imports |= _imports(node, package)
+        for bound, target in _imports(node, package).items():
+            if bound == "*":
+                module.stars.append(target[0])
+            else:
+                module.imports[bound] = target
     return module
 
 
@@ -200,6 +210,8 @@ def _named(node: ast.AST, module: Module, modules: dict[str, Module | None]) -> 
                 yield module.name, each.id
             elif each.id in imports:
                 yield from _targets(imports[each.id], None, modules)
+            else:
+                yield from ((star, each.id) for star in module.stars)
         elif isinstance(each, ast.Attribute):
             path = _dotted(each)
             if path and path[0] in imports:
@@ -221,10 +233,6 @@ def _targets(
 ) -> Iterator[tuple[str, str]]:
     """The definitions that an imported name, or an attribute of an imported module, stands for."""
     source, name = imported
-    if name == "*":
-        module = _module(source, modules)
-        yield from ((source, each) for each in (module.definitions if module else ()))
-        return
     path = [*source.split("."), *([name] if name else []), *(attributes or [])]
     # The longest prefix that is a module outside the installed packages holds the rest.
     for cut in range(len(path) - 1, 0, -1):
