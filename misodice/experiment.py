@@ -94,15 +94,28 @@ class Experiment:
         shared_stages: str | Path | None = None,
         trainer_config: Mapping[str, Any] | None = None,
     ) -> None:
-        self.env, self.data, self.labels = env, data or Data(), labels or Labels()
+        self.env = env
+        self.data = Data() if data is None else data
+        self.labels = Labels() if labels is None else labels
+        self.rollout = Rollout() if rollout is None else rollout
         self.stages: tuple[Stage, ...] = (
-            preference or OMAPL(),
-            discriminator or Discriminator(),
-            value or Value(),
-            policy or Policy(),
+            OMAPL() if preference is None else preference,
+            Discriminator() if discriminator is None else discriminator,
+            Value() if value is None else value,
+            Policy() if policy is None else policy,
         )
+        expected: dict[str, tuple[Any, type]] = {
+            **{slot: (stage, Stage) for slot, stage in zip(SLOTS, self.stages, strict=True)},
+            "env": (env, Engine | None),  # type: ignore[dict-item]
+            "data": (self.data, Data),
+            "labels": (self.labels, Labels),
+            "rollout": (self.rollout, Rollout),
+            "seed": (seed, int),
+        }
+        for name, (given, kind) in expected.items():
+            _check_kind(name, given, kind)
         _check_slots(self.stages)
-        self.rollout, self.method, self.seed = rollout or Rollout(), method, seed
+        self.method, self.seed = method, seed
         self.trainer = TrainerOptions(trainer or {}, trainer_config)
         task = env.task if env is not None else Path(self.data.path or "run").stem
         place = Path("runs") / task / method / f"seed_{seed}" if run_dir is None else Path(run_dir)
@@ -196,6 +209,11 @@ class Experiment:
         unknown = [name for name in again if name not in SLOTS]
         if unknown:
             raise MisodiceError(f"retrain: unknown stage {unknown[0]!r}, expected some of {', '.join(SLOTS)}")
+        if ckpt_path not in (None, "last"):
+            raise MisodiceError(
+                f"ckpt_path: found {ckpt_path!r}, expected 'last', which goes on with an interrupted run; `fit` starts "
+                "from no other checkpoint"
+            )
         # SLURM starts a requeued job with the same command.
         resume = ckpt_path == "last" or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
         with self._working():
@@ -366,6 +384,13 @@ class Experiment:
             print_result(self.method, result, self.episodes, self.console)
         self.console.print(f"written: {self.run.path}")
         return Result(self.run.path, summary)
+
+
+def _check_kind(name: str, given: Any, kind: Any) -> None:
+    if not isinstance(given, kind):
+        wanted = getattr(kind, "__name__", "Engine")
+        called = f"; call it: {given.__name__}(…)" if isinstance(given, type) else ""
+        raise MisodiceError(f"{name}: found {given!r}, expected an object of the class {wanted}{called}")
 
 
 def _check_slots(stages: Sequence[Stage]) -> None:

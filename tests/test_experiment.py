@@ -186,7 +186,11 @@ def before(tiny_file, tmp_path_factory) -> dict[str, str]:
     return marks(experiment(tmp_path_factory.mktemp("marks") / "run", tiny_file))
 
 
-@pytest.mark.parametrize(("name", "value", "changed"), CHANGES, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("name", "value", "changed"),
+    CHANGES,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value)[:30],
+)
 def test_an_argument_changes_what_depends_on_it(tiny_file, tmp_path, monkeypatch, before, name, value, changed):
     monkeypatch.chdir(tmp_path)
     if name == "data":
@@ -352,3 +356,84 @@ def test_public_names_come_when_they_are_asked_for():
     for name in misodice.__all__:
         assert getattr(misodice, name) is not None
     assert {"Experiment", "Episodes", "EpisodesWriter", "Policy", "Part"} <= set(dir(misodice))
+
+
+class NoWeights(CloneWeights):
+    """Forgets its column."""
+
+    def predict_step(self, batch, batch_idx):
+        return {"weights": batch.expert}
+
+
+class Short(CloneWeights):
+    """Leaves rows out."""
+
+    def finish(self, columns):
+        return {"weight": columns["weight"][1:]}
+
+
+class Nowhere(CloneWeights):
+    """Has no batches."""
+
+    def datamodule(self, inputs):
+        return [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"value": Value}, ["value", "expected an object of the class Stage", "call it: Value(…)"]),
+        ({"env": "SMAX"}, ["env: found 'SMAX'", "Engine"]),
+        ({"data": "line.h5"}, ["data: found 'line.h5'", "Data"]),
+        ({"seed": 0.5}, ["seed: found 0.5", "int"]),
+        ({"labels": RuleLabeller()}, ["labels", "Labels"]),
+    ],
+    ids=["class", "env", "data", "seed", "labels"],
+)
+def test_an_argument_of_another_kind_is_refused_at_once(options, words):
+    with pytest.raises(MisodiceError) as error:
+        Experiment(**options)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Value(mixer=VDNMixer(2, 2)), ["value.mixer", "expected a class of Mixer"]),
+        (lambda: Value(mixer="VDNMixer"), ["value.mixer: found 'VDNMixer'"]),
+        (lambda: Discriminator(network=VDNMixer), ["discriminator.network", "Network"]),
+        (lambda: OMAPL(mixer=partial(HyperMixer, hiden=4)), ["preference.mixer: HyperMixer has no option 'hiden'"]),
+        (lambda: Policy(weighting=[ByEpisode]), ["policy.weighting", "list of Weighting objects"]),
+        (lambda: Policy(weighting=TopP(0.5)), ["policy.weighting", "list of Weighting objects"]),
+        (lambda: Policy(lr_schedule="linear"), ["Policy: lr_schedule is 'linear'", "'constant', 'cosine'"]),
+        (lambda: Value(objective="foo"), ["Value: objective is 'foo'"]),
+        (lambda: Data(ranking="best"), ["data.ranking is 'best'", "preference, return, oracle"]),
+    ],
+    ids=range(9),
+)
+def test_an_option_of_another_kind_is_refused_at_once(make, words):
+    with pytest.raises(MisodiceError) as error:
+        make()
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"value": NoWeights()}, ["NoWeights.predict_step returned the keys ['weights']", "weight"]),
+        ({"value": Short()}, ["column 'weight' of Short", "rows, one for each transition"]),
+        ({"value": Nowhere()}, ["Nowhere.datamodule returned list, expected a StageData"]),
+        ({"trainer": QUICK | {"max_epochs": 0}}, ["no epoch was finished", "trainer.max_epochs"]),
+    ],
+    ids=["keys", "rows", "datamodule", "no epoch"],
+)
+def test_what_a_stage_does_wrong_is_one_error(tiny_file, tmp_path, options, words):
+    data = Data(str(tiny_file), ranking="oracle", k=5, batch_size=64)
+    with pytest.raises(MisodiceError) as error:
+        experiment(tmp_path, data, **options).fit()
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_fit_goes_on_from_nothing_but_its_last_checkpoint(tiny_file, tmp_path):
+    with pytest.raises(MisodiceError, match="ckpt_path: found 'first', expected 'last'"):
+        experiment(tmp_path, tiny_file).fit(ckpt_path="first")

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 
 from misodice.data.columns import write_column
 from misodice.data.episodes import Episodes
+from misodice.errors import MisodiceError
 from misodice.modules.stage import Stage
 
 
@@ -37,9 +38,10 @@ class ColumnWriter(BasePredictionWriter):
         columns = {}
         for name in pl_module.writes:
             # Each batch was shared out among the processes; what was padded for an even share is cut off.
-            parts = [self._gather(pl_module, prediction[name].float()) for prediction in predictions]
+            parts = [self._gather(pl_module, _part(pl_module, prediction, name)) for prediction in predictions]
             columns[name] = torch.cat(parts)[: self.episodes.n_transitions]
         columns = pl_module.finish(columns)
+        _check(pl_module, columns, self.episodes.n_transitions)
         self.metrics = pl_module.column_metrics(columns)
         if trainer.is_global_zero:
             for name, column in columns.items():
@@ -56,6 +58,35 @@ class ColumnWriter(BasePredictionWriter):
         every = module.all_gather(mine)
         assert isinstance(every, torch.Tensor)
         return every.reshape(-1, *mine.shape[1:])
+
+
+def _part(stage: Stage, prediction: Any, name: str) -> torch.Tensor:
+    """Column `name` of one batch."""
+    if not isinstance(prediction, dict) or not isinstance(prediction.get(name), torch.Tensor):
+        found = f"the keys {list(prediction)}" if isinstance(prediction, dict) else type(prediction).__name__
+        raise MisodiceError(
+            f"{stage.name}: {type(stage).__name__}.predict_step returned {found}, expected a dictionary with a tensor "
+            f"for each column that it writes: {', '.join(stage.writes)}"
+        )
+    part: torch.Tensor = prediction[name]
+    return part.float()
+
+
+def _check(stage: Stage, columns: dict[str, torch.Tensor], n_transitions: int) -> None:
+    """Refuse what a later stage could not read."""
+    for name in stage.writes:
+        column = columns.get(name)
+        found = "no such column" if column is None else f"{len(column)} rows"
+        if column is None or len(column) != n_transitions:
+            raise MisodiceError(
+                f"{stage.name}: column {name!r} of {type(stage).__name__}: found {found}, expected {n_transitions} "
+                "rows, one for each transition in order; look at predict_step, finish and predict_dataloader"
+            )
+        if not torch.isfinite(column).all():
+            raise MisodiceError(
+                f"{stage.name}: column {name!r} of {type(stage).__name__} has values that are NaN or infinite; lower "
+                f"--{stage.name}.lr, or look for outliers with `misodice info`"
+            )
 
 
 def _mean_by_source(name: str, values: np.ndarray, episodes: Episodes) -> dict[str, float]:

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse._util import import_object
 from lightning.pytorch.cli import LightningArgumentParser
 
+from misodice.errors import MisodiceError
 from misodice.runs.configs import find_config
 from misodice.runs.parts import same_option
 
@@ -122,4 +123,11 @@ def arranged(arguments: Sequence[str]) -> list[str]:
 
 def _config(path: str) -> str:
     # An empty path, or the text of a config itself, is the parser's affair.
-    return path if not path or "\n" in path or path.lstrip().startswith("{") else str(find_config(path, "--config"))
+    if not path or "\n" in path or path.lstrip().startswith("{"):
+        return path
+    found = find_config(path, "--config")
+    try:
+        found.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MisodiceError(f"--config: {found} cannot be read as text ({error}); name a YAML file") from error
+    return str(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from misodice.data.ranking import Ranking
 from misodice.errors import MisodiceError
@@ -21,7 +22,7 @@ class Data:
         held_out: share of the episodes, of D_E and of the rest alike, that the discriminator never trains on.
 
     Raises:
-        MisodiceError: batch_size is less than 1, or held_out is no share.
+        MisodiceError: ranking is unknown, batch_size is less than 1, or held_out is no share.
     """
 
     path: str | None = None
@@ -31,6 +32,8 @@ class Data:
     held_out: float = 0.1
 
     def __post_init__(self) -> None:
+        if self.ranking not in get_args(Ranking):
+            raise MisodiceError(f"data.ranking is {self.ranking!r}, expected one of {', '.join(get_args(Ranking))}")
         if self.batch_size < 1:
             raise MisodiceError(f"data.batch_size is {self.batch_size}, expected at least 1")
         if not 0 <= self.held_out < 1:

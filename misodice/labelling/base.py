@@ -9,7 +9,8 @@ import numpy as np
 from rich.progress import track
 
 from misodice.data.episodes import Episodes
-from misodice.data.preferences import Answer, PreferencesFile, sample_pairs
+from misodice.data.preferences import CODES, Answer, PreferencesFile, sample_pairs
+from misodice.errors import MisodiceError
 from misodice.runs.parts import Part
 
 
@@ -59,6 +60,10 @@ class Labeller(Part, ABC):
         with file:
             for pair in track(file.missing, "labelling", transient=True):
                 answer = self.compare(episodes, *file.pairs[pair].tolist())
+                if answer not in CODES:
+                    raise MisodiceError(
+                        f"{type(self).__name__}.compare returned {answer!r}, expected 'first', 'second' or 'tie'"
+                    )
                 file.append(file.preference(pair, answer, self.tie_reason))
 
     def identity(self) -> Any:

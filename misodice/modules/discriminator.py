@@ -17,7 +17,7 @@ from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
 from misodice.modules.networks import AgentMLP, Network, encode_actions
 from misodice.modules.stage import Stage
-from misodice.runs.parts import made_by
+from misodice.runs.parts import factory_of, made_by
 
 
 class Discriminator(Stage):
@@ -61,7 +61,8 @@ class Discriminator(Stage):
                 f"discriminator: mixer is {made_by(mixer).__name__} and mixing is probability, which has weights of "
                 "its own in place of a mixer; leave the mixer out, or set mixing to logit"
             )
-        self.mixer_class, self.network_class = mixer, network
+        self.mixer_class = factory_of(mixer, Mixer, "discriminator.mixer")
+        self.network_class = factory_of(network, Network, "discriminator.network")
         self.mixing = mixing
         self.patience = patience
         # Bins, so that memory does not grow with the data.

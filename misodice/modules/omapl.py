@@ -14,6 +14,7 @@ from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
 from misodice.modules.networks import AgentMLP, Network, encode_actions
 from misodice.modules.reward_stage import RewardStage
+from misodice.runs.parts import factory_of
 
 
 class OMAPL(RewardStage):
@@ -47,7 +48,8 @@ class OMAPL(RewardStage):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.mixer_class, self.network_class = mixer, network
+        self.mixer_class = factory_of(mixer, Mixer, "preference.mixer")
+        self.network_class = factory_of(network, Network, "preference.network")
         self.gamma, self.beta, self.tau, self.max_weight = gamma, beta, tau, max_weight
 
     def build(self, spec: Spec) -> None:

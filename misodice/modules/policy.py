@@ -13,11 +13,13 @@ from torch import Tensor
 from misodice.datamodules.batches import PolicyBatch, Spec
 from misodice.datamodules.inputs import Inputs
 from misodice.datamodules.weighted import Weighted
+from misodice.errors import MisodiceError
 from misodice.modules import dice
 from misodice.modules.heads import ActionHead, CategoricalHead, GaussianHead
 from misodice.modules.networks import AgentMLP, Network
 from misodice.modules.stage import Stage
 from misodice.modules.weighting import Weighting
+from misodice.runs.parts import factory_of
 
 
 class Policy(Stage):
@@ -52,8 +54,13 @@ class Policy(Stage):
         epochs: int = 20,
     ) -> None:
         super().__init__(lr, epochs)
-        self.weight, self.weighting = weight, tuple(weighting)
-        self.head_class, self.network_class, self.lr_schedule = head, network, lr_schedule
+        listed = tuple(weighting) if isinstance(weighting, Sequence) else (weighting,)
+        wrong = [each for each in listed if not isinstance(each, Weighting)]
+        if wrong or not isinstance(weighting, Sequence):
+            raise MisodiceError(f"policy.weighting: found {weighting!r}, expected a list of Weighting objects")
+        self.weight, self.weighting, self.lr_schedule = weight, listed, lr_schedule
+        self.head_class = None if head is None else factory_of(head, ActionHead, "policy.head")
+        self.network_class = factory_of(network, Network, "policy.network")
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from misodice.datamodules.batches import Spec, Transition
 from misodice.modules.mixers import HyperMixer, Mixer
 from misodice.modules.networks import AgentMLP, Network, encode_actions
 from misodice.modules.reward_stage import RewardStage
+from misodice.runs.parts import factory_of
 
 
 class RewardModel(RewardStage):
@@ -30,7 +31,8 @@ class RewardModel(RewardStage):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.mixer_class, self.network_class = mixer, network
+        self.mixer_class = factory_of(mixer, Mixer, "preference.mixer")
+        self.network_class = factory_of(network, Network, "preference.network")
 
     def build(self, spec: Spec) -> None:
         self.n_actions = spec.n_actions

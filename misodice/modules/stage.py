@@ -45,6 +45,8 @@ class Stage(Part, LightningModule):
     patience: int | None = None
     """Epochs without a better `monitor` after which training stops."""
 
+    __repr__ = LightningModule.__repr__  # its layers
+
     def __init__(self, lr: float = 3e-4, epochs: int = 20) -> None:
         super().__init__()
         if not lr > 0 or epochs < 1:

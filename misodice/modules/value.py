@@ -16,6 +16,7 @@ from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
 from misodice.modules.networks import AgentMLP, Network
 from misodice.modules.stage import Stage
+from misodice.runs.parts import factory_of
 
 
 class Value(Stage):
@@ -71,7 +72,8 @@ class Value(Stage):
                 f"value: alpha is {alpha}, gamma {gamma} and max_weight {max_weight}; expected alpha at least 0, gamma "
                 "from 0 to 1, max_weight at least 1"
             )
-        self.mixer_class, self.network_class = mixer, network
+        self.mixer_class = factory_of(mixer, Mixer, "value.mixer")
+        self.network_class = factory_of(network, Network, "value.network")
         self.alpha = alpha
         self.gamma = gamma
         self.objective = dice.value_loss_exp if objective == "exp" else dice.value_loss_logsumexp

@@ -28,6 +28,7 @@ from misodice.datamodules.experts import Experts
 from misodice.datamodules.inputs import Inputs
 from misodice.datamodules.options import Data
 from misodice.datamodules.table import TransitionTable
+from misodice.errors import MisodiceError
 from misodice.modules.stage import Stage
 from misodice.pipeline.marks import Marks
 from misodice.pipeline.stage_cache import StageCache
@@ -132,6 +133,11 @@ class Pipeline:
         seconds = 0.0
         with SaveWhenStopped(self.run.checkpoint(stage.name)) as stopping:
             datamodule = stage.datamodule(self._inputs(stage))
+            if not isinstance(datamodule, StageData):
+                raise MisodiceError(
+                    f"{stage.name}: {type(stage).__name__}.datamodule returned {type(datamodule).__name__}, expected a "
+                    "StageData"
+                )
             best, last = self._checkpoints(stage, datamodule)
             # `best` before `last`, which says where the best is: killed in between, the epoch is made again.
             kept = [callback for callback in (best, last) if callback is not None]
@@ -141,6 +147,11 @@ class Pipeline:
                 started = time.perf_counter()
                 self._train(trainer, stage, datamodule, self._resume_path(trainer, stage) if resume else None)
                 seconds = time.perf_counter() - started
+                if not (best or last).best_model_path:
+                    raise MisodiceError(
+                        f"{stage.name}: no epoch was finished, so there is nothing to keep; look at "
+                        "trainer.max_epochs, max_steps, limit_train_batches, limit_val_batches and data.held_out"
+                    )
             stopping.stop_if_asked(trainer)
             if stage.writes:
                 if stage.trained:

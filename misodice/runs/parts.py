@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import copyreg
 import hashlib
 import importlib
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -35,8 +37,13 @@ class Part:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
         # nn.Module has its own __setattr__, which works only after its constructor.
-        object.__setattr__(self, "_arguments", _bind(cls, args, kwargs))
+        arguments = _bind(cls, args, kwargs)
+        _check_words(cls, arguments)
+        object.__setattr__(self, "_arguments", arguments)
         return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._arguments.items())})"
 
 
 def constructors(cls: type) -> Iterator[tuple[type, inspect.Parameter]]:
@@ -82,6 +89,40 @@ def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str,
     defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
     # Too many or too few arguments are for the constructor to refuse; copying an object gives none at all.
     return defaults | dict(zip(parameters, args, strict=False)) | kwargs
+
+
+def _check_words(cls: type, arguments: dict[str, Any]) -> None:
+    """Refuse a word that is none of those in `Literal[…]`: Python itself does not look at annotations."""
+    for name, parameter in parameters_of(cls).items():
+        words = re.fullmatch(r"Literal\[(.*)\]", str(parameter.annotation))
+        if words and name in arguments and arguments[name] not in ast.literal_eval(f"({words[1]},)"):
+            raise MisodiceError(f"{cls.__name__}: {name} is {arguments[name]!r}, expected one of {words[1]}")
+
+
+def factory_of(factory: Any, base: type, option: str) -> Any:
+    """`factory`, which makes objects of class `base` later: a class, or a partial or function that gives one.
+
+    Args:
+        factory: class, partial or function.
+        base: what it must make.
+        option: its name, for messages.
+
+    Raises:
+        MisodiceError: it is something else, or a partial has an argument that its class does not take.
+    """
+    made = made_by(factory)
+    fits = issubclass(made, base) if isinstance(made, type) else callable(made) and not isinstance(factory, base)
+    if not fits:
+        raise MisodiceError(
+            f"{option}: found {factory!r}, expected a class of {base.__name__} itself, or functools.partial of one: "
+            "the stage makes the object when it knows the sizes of the data"
+        )
+    if isinstance(factory, partial) and isinstance(made, type):
+        unknown = [name for name in factory.keywords if name not in parameters_of(made)]
+        if unknown:
+            known = ", ".join(parameters_of(made))
+            raise MisodiceError(f"{option}: {made.__name__} has no option {unknown[0]!r}; it has {known}")
+    return factory
 
 
 def config_of(value: Any, met: list[Any] | None = None) -> Any:

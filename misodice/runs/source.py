@@ -6,11 +6,13 @@ import ast
 import hashlib
 import importlib.util
 import inspect
+import logging
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -21,6 +23,7 @@ INSTALLED = tuple(
     if path
 )
 
+log = logging.getLogger(__name__)
 PLAIN = (bool, int, float, str, tuple)
 
 
@@ -59,7 +62,7 @@ def source_digest(things: Iterable[Any]) -> dict[str, str]:
             else:
                 waiting += [(star, name) for star in module.stars]
             continue
-        found[key] = module.digest(name)
+        found[key] = module.digest(name) + _edited(module, name)
         for node in nodes:
             waiting += _named(node, module, modules)
     return dict(sorted(found.items()))
@@ -75,6 +78,7 @@ class Module:
         definitions: statements by the name that they bind at the top level.
         imports: (module, name in it or None for the module itself) by local name.
         stars: modules all of whose names are imported (`from module import *`).
+        code: compiled functions by their qualified name.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Module:
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
+    code: dict[str, CodeType] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
 
     def digest(self, name: str) -> str:
@@ -140,9 +145,10 @@ def _installed(path: Path) -> bool:
 
 @lru_cache(256)
 def _parse(name: str, path: Path, changed: int) -> Module:
-    tree = ast.parse(path.read_bytes())
+    content = path.read_bytes()
+    tree = ast.parse(content)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    module = Module(name, package)
+    module = Module(name, package, code=dict(_codes(compile(content, str(path), "exec", dont_inherit=True))))
     for node in _top_level(tree.body):
         for bound in _bound(node):
             module.definitions.setdefault(bound, []).append(_bare(node))
@@ -243,6 +249,43 @@ def _targets(
             return
 
 
+def _edited(module: Module, name: str) -> str:
+    """What is added to the digest of a definition that was edited after its import: a hash of what runs.
+
+    So a result of the old code is not taken for one of the new file, nor of the old file.
+    """
+    loaded = sys.modules.get(module.name)
+    # Another loader, such as pytest's, runs other code than the file's on purpose.
+    if loaded is None or type(getattr(loaded, "__loader__", None)) is not SourceFileLoader:
+        return ""
+    for running in _functions(getattr(loaded, name, None), module.name):
+        written = module.code.get(running.co_qualname)
+        if written is not None and _code(written) != _code(running):
+            log.warning(
+                "%s: %s was edited after it was imported, and the old code runs: start Python again, or call "
+                "importlib.reload and make the objects anew",
+                *(loaded.__file__, running.co_qualname),
+            )
+            return f" runs {_hash(repr(_code(running)))}"
+    return ""
+
+
+def _functions(thing: Any, module: str) -> Iterator[CodeType]:
+    """The code of a function, or of a class's own functions, that a module defines."""
+    for value in [thing, *(vars(thing).values() if isinstance(thing, type) and thing.__module__ == module else ())]:
+        function = inspect.unwrap(getattr(value, "__func__", getattr(value, "fget", None)) or value)
+        if isinstance(function, FunctionType) and function.__module__ == module:
+            yield function.__code__
+
+
+def _codes(code: CodeType) -> Iterator[tuple[str, CodeType]]:
+    """The code of every function in compiled code, by its qualified name."""
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield each.co_qualname, each
+            yield from _codes(each)
+
+
 def _has_no_file(thing: Any) -> bool:
     """Whether it was typed: into a notebook, a console or `python -c`."""
     return thing.__module__ == "__main__" and _file("__main__") is None
@@ -280,7 +323,13 @@ def _names(code: CodeType) -> set[str]:
 
 
 def _code(code: CodeType) -> tuple[Any, ...]:
-    constants = [_code(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
+    constants = [
+        _code(each)
+        if isinstance(each, CodeType)
+        # The order of a set is of one process.
+        else repr(sorted(map(repr, each)) if isinstance(each, frozenset) else each)
+        for each in code.co_consts
+    ]
     docstring = code.co_consts[0] if code.co_consts and isinstance(code.co_consts[0], str) else None
     return code.co_code.hex(), code.co_names, [each for each in constants if each != repr(docstring)]
 

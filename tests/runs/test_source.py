@@ -363,3 +363,17 @@ def test_a_lambda_of_a_module_counts(tmp_path):
         path.write_text(path.read_text().replace("10", "11"))
         del sys.modules[f"{name}.m"]
         assert fingerprint(importlib.import_module(f"{name}.m").mixer) != before
+
+
+def test_old_code_that_runs_after_an_edit_of_its_file_is_told_and_has_a_fingerprint_of_its_own(tmp_path, caplog):
+    text = "def f(x):\n    return x + {}\n\n\nclass A:\n    def forward(self, x):\n        return f(x)\n"
+    with package({"a.py": text.format(1)}, tmp_path) as name:
+        module = importlib.import_module(f"{name}.a")
+        before = fingerprint(module.A)
+        assert not caplog.records
+        (tmp_path / name / "a.py").write_text(text.format(22))
+        between = fingerprint(module.A)
+        assert "a.py: f was edited after it was imported, and the old code runs" in caplog.text
+        importlib.reload(module)
+        after = fingerprint(module.A)
+        assert len({before, between, after}) == 3
