@@ -33,6 +33,7 @@ from misodice.pipeline.order import needed
 from misodice.pipeline.pipeline import Pipeline
 from misodice.pipeline.precision import warning_of_slow_precision
 from misodice.pipeline.quiet import quiet_lightning
+from misodice.pipeline.slots import SLOTS, check_kind, check_slots
 from misodice.pipeline.stage_cache import StageCache
 from misodice.pipeline.trainers import TrainerOptions
 from misodice.result import Result
@@ -43,8 +44,6 @@ from misodice.runs.files import file_digest, write_json, write_text
 from misodice.runs.fingerprint import fingerprint
 from misodice.runs.parts import config_of
 from misodice.runs.run_dir import RunDir, versions
-
-SLOTS = ("preference", "discriminator", "value", "policy")
 
 
 class Experiment:
@@ -113,8 +112,8 @@ class Experiment:
             "seed": (seed, int),
         }
         for name, (given, kind) in expected.items():
-            _check_kind(name, given, kind)
-        _check_slots(self.stages)
+            check_kind(name, given, kind)
+        check_slots(self.stages)
         self.method, self.seed = method, seed
         self.trainer = TrainerOptions(trainer or {}, trainer_config)
         task = env.task if env is not None else Path(self.data.path or "run").stem
@@ -384,23 +383,3 @@ class Experiment:
             print_result(self.method, result, self.episodes, self.console)
         self.console.print(f"written: {self.run.path}")
         return Result(self.run.path, summary)
-
-
-def _check_kind(name: str, given: Any, kind: Any) -> None:
-    if not isinstance(given, kind):
-        wanted = getattr(kind, "__name__", "Engine")
-        called = f"; call it: {given.__name__}(…)" if isinstance(given, type) else ""
-        raise MisodiceError(f"{name}: found {given!r}, expected an object of the class {wanted}{called}")
-
-
-def _check_slots(stages: Sequence[Stage]) -> None:
-    for slot, stage in zip(SLOTS, stages, strict=True):
-        name = getattr(stage, "name", None)
-        if name != slot:
-            raise MisodiceError(
-                f"{slot}: {type(stage).__name__} has the name {name!r}, expected {slot!r}; set `name` in the class"
-            )
-    if not callable(getattr(stages[-1], "act", None)):
-        raise MisodiceError(
-            f"policy: {type(stages[-1]).__name__} has no act(obs, available_actions), which rollouts need; add it"
-        )

@@ -15,9 +15,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from misodice.cli.parser import TrainingParser
 from misodice.datamodules.options import Data
 from misodice.envs import Engine
-from misodice.experiment import SLOTS, Experiment
+from misodice.experiment import Experiment
 from misodice.labelling.labels import Labels
 from misodice.modules import OMAPL, Discriminator, Policy, RewardStage, Stage, Value
+from misodice.pipeline.slots import SLOTS
 from misodice.rollout.evaluation import Rollout
 from misodice.runs.parts import class_path, import_class
 
