@@ -261,10 +261,11 @@ class Experiment:
         policy: Any = self.policy if own else self.stages[-1].load(str(ckpt_path))
         if self.engine is None or self.evaluation is None:
             raise MisodiceError(f"{self.path}: names no built-in engine, so nothing can be played; name one by --env")
-        result = evaluate(policy, self.evaluation, self.episodes, self.console)
-        print_result(self.method, result, self.episodes, self.console)
-        if video is not None:
-            film(policy, self.engine, Path(video), self.seed, self.console)
+        with quiet_lightning():
+            result = evaluate(policy, self.evaluation, self.episodes, self.console)
+            print_result(self.method, result, self.episodes, self.console)
+            if video is not None:
+                film(policy, self.engine, Path(video), self.seed, self.console)
         return result
 
     def validate(self, ckpt_path: str | None = None) -> dict[str, Any]:
