@@ -302,13 +302,15 @@ class Experiment:
 
     def _pipeline(self, stages: Sequence[Stage], retrain: list[str]) -> tuple[Pipeline, Preferences | None]:
         """The stages on their data, every pair answered that they learn from."""
-        evaluation = self.evaluation
+        evaluation = self.evaluation  # first: what cannot be played is told before anybody is asked
         job = self._label_job() if any(stage.needs_pairs for stage in stages) else None
         preferences = None if job is None else self._answers(job)
         held_out = self.labels.held_out
         pairs = None if preferences is None else LabelledPairs.of(preferences, held_out, self.seed)
         answers = None if job is None else fingerprint(job.fingerprint, held_out)
-        acts = stages[-1] is self.stages[-1] and evaluation is not None and not self.trainer.fast
+        rollouts = None
+        if evaluation is not None and stages[-1] is self.stages[-1] and not self.trainer.fast:
+            rollouts = LogRollouts(evaluation, self.rollout.every_n_epochs)
         shared = self.shared_stages
         pipeline = Pipeline(
             stages=stages,
@@ -319,7 +321,7 @@ class Experiment:
             run=self.run,
             trainer=self.trainer,
             seed=self.seed,
-            rollouts=LogRollouts(evaluation, self.rollout.every_n_epochs) if acts and evaluation else None,
+            rollouts=rollouts,
             cache=StageCache(shared, self.run, self.is_global_zero, self.console) if shared else None,
             retrain=retrain,
             is_global_zero=self.is_global_zero,

@@ -20,9 +20,7 @@ class LogRollouts(Callback):
         self.evaluation, self.every_n_epochs = evaluation, every_n_epochs
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.every_n_epochs or trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
-        if (trainer.current_epoch + 1) % self.every_n_epochs:
+        if not self.every_n_epochs or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
         if trainer.is_global_zero:
             # The policy stage is a LightningModule that acts.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,11 +14,6 @@ from misodice import __version__
 from misodice.errors import MisodiceError
 from misodice.runs.files import read_json, whole, write_json
 from misodice.runs.lock import alone_in
-
-
-def fingerprint(*parts: Any) -> str:
-    """Short hash of configuration values and earlier fingerprints."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def check_version(path: Path, found: object) -> None:
