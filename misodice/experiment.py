@@ -121,7 +121,7 @@ class Experiment:
         # fast_dev_run leaves nothing: its folder is removed at the end.
         self.run = RunDir(place.with_name(f".{place.name}.fast_dev_run") if self.trainer.fast else place)
         self.shared_stages = Path(shared_stages) if shared_stages and not self.trainer.fast else None
-        self.is_global_zero = getattr(rank_zero_only, "rank", 0) == 0
+        self.is_global_zero = self.trainer.alone or getattr(rank_zero_only, "rank", 0) == 0
         self.console = Console(quiet=not self.is_global_zero, soft_wrap=True)
 
     @property

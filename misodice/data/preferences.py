@@ -9,21 +9,23 @@ One JSON object a line, told apart by `kind`:
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 
 from misodice.errors import MisodiceError
+from misodice.runs.console import console
 from misodice.runs.files import write_text
+from misodice.runs.lock import one_at_a_time
 
 FORMAT = "misodice-preferences"
 VERSION = 1
@@ -167,8 +169,8 @@ class PreferencesFile:
 
     def __init__(self, path: str | Path, pairs: np.ndarray, fingerprint: str) -> None:
         self.path, self.pairs, self.fingerprint = Path(path), np.asarray(pairs, np.int64), fingerprint
-        self._descriptor: int | None = None
-        self._lock_descriptor: int | None = None
+        self._stream: BinaryIO | None = None
+        self._held = ExitStack()
         kept = self._aside(fingerprint)
         self._read(kept if self._found_fingerprint() != fingerprint and kept.is_file() else self.path)
 
@@ -183,32 +185,32 @@ class PreferencesFile:
         return [pair for pair in range(len(self.pairs)) if pair not in self._answered]
 
     def __enter__(self) -> Self:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock()
-            self._renew()
-        except OSError as error:
-            self._close()
-            raise MisodiceError(f"{self.path}: cannot write there ({error}); name another run directory") from error
-        except MisodiceError:
-            self._close()
-            raise
+        waiting = f"{self.path}: another process is labelling into this file; waiting for it"
+        with ExitStack() as entered:
+            try:
+                # The lock is a file of its own, which is never renamed.
+                entered.enter_context(one_at_a_time(self.path, waiting, console()))
+                self._renew(entered)
+            except OSError as error:
+                raise MisodiceError(f"{self.path}: cannot write there ({error}); name another run directory") from error
+            self._held = entered.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._close()
+        self._held.close()
+        self._stream = None
 
     def append(self, *lines: Line) -> None:
         """Write lines at once; what was paid for is on the disk when this returns."""
-        assert self._descriptor is not None, "append belongs inside the with block"
+        assert self._stream is not None, "append belongs inside the with block"
         text = "".join(json.dumps(line) + "\n" for line in lines).encode()
         while text:
-            text = text[os.write(self._descriptor, text) :]
+            text = text[self._stream.write(text) :]
         # Computed answers are cheap to make again, and 2000 of these calls would take seconds.
         if any(line["kind"] != "preference" for line in lines):
-            os.fsync(self._descriptor)
+            os.fsync(self._stream.fileno())
         for line in lines:
             self._note(line)
 
@@ -252,39 +254,26 @@ class PreferencesFile:
             )
         self._answered.add(pair)
 
-    def _lock(self) -> None:
-        # The lock is on a file that is never renamed; the kernel drops it when the process dies.
-        self._lock_descriptor = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(self._lock_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{self.path}: another process is labelling into this file; waiting for it", flush=True)
-            fcntl.flock(self._lock_descriptor, fcntl.LOCK_EX)
-
-    def _renew(self) -> None:
+    def _renew(self, entered: ExitStack) -> None:
+        say = console().print
         found = self._found_fingerprint()
         if found is not None and found != self.fingerprint:
             os.replace(self.path, self._aside(found))
-            print(f"{self.path}: of other data or another labeller; kept as {self._aside(found).name}, beginning anew")
+            say(f"{self.path}: of other data or another labeller; kept as {self._aside(found).name}, beginning anew")
         kept = self._aside(self.fingerprint)
         if found != self.fingerprint and kept.is_file():
             os.replace(kept, self.path)
-            print(f"{self.path}: going on with {kept.name}, which this data and labeller made before")
+            say(f"{self.path}: going on with {kept.name}, which this data and labeller made before")
         size = self._read(self.path)
-        self._descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
-        os.ftruncate(self._descriptor, size)
+        # Not buffered: what `append` has written is in the system's hands when it returns.
+        self._stream = entered.enter_context(self.path.open("ab", buffering=0))
+        self._stream.truncate(size)
         if size == 0:
             header = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint}
             self.append({"kind": "header", **header, "n_pairs": len(self.pairs)})
             self._lines.clear()
         elif self.path.read_bytes()[-1:] != b"\n":
-            os.write(self._descriptor, b"\n")
-
-    def _close(self) -> None:
-        for descriptor in (self._descriptor, self._lock_descriptor):
-            if descriptor is not None:
-                os.close(descriptor)
-        self._descriptor = self._lock_descriptor = None
+            self._stream.write(b"\n")
 
 
 def _read_lines(path: Path) -> tuple[list[Line], int]:

@@ -60,7 +60,7 @@ def benchmark(path: Path, root: Path, address: str | None, dry_run: bool) -> int
     if todo:
         taken = f"{cells[0].home}: another `misodice benchmark` is at this grid; wait for it"
         try:
-            with alone_in(cells[0].home, taken):
+            with alone_in(cells[0].home, taken, console):
                 _run(grid, todo, board, address)
         except KeyboardInterrupt:
             console.print("misodice: interrupted; the same command goes on from here")

@@ -21,6 +21,10 @@ from misodice.grid.cell import Cell
 from misodice.runs.lock import one_at_a_time
 
 PACKAGES = str(Path(misodice.__file__).parent.parent)
+OF_A_LAUNCHER = re.compile(
+    r"(SLURM|PMI|PMIX|OMPI|JSM|LSB|TORCHELASTIC)_\w+|(LOCAL_|GROUP_|NODE_)?RANK|(LOCAL_)?WORLD_SIZE|MASTER_(ADDR|PORT)"
+)
+"""Variables that tell a process its rank among others; they are of what started Ray, and not of a cell."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ def run_cell(cell: Cell, tries: int, where: Path, num_cpus: int, num_gpus: float
     # SMAX takes 20 s of a core to compile; machines of another kind cannot use what one compiled.
     compiled = str(cell.home / "shared" / f"jax-{platform.node()}")
     # One thread a core: cells that fight over cores are several times slower.
-    environment = {"JAX_COMPILATION_CACHE_DIR": compiled} | os.environ
+    inherited = {name: value for name, value in os.environ.items() if not OF_A_LAUNCHER.fullmatch(name)}
+    environment = {"JAX_COMPILATION_CACHE_DIR": compiled} | inherited
     environment |= {"OMP_NUM_THREADS": str(num_cpus), "PYTHONUNBUFFERED": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")]))
     if not num_gpus:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 
 from misodice.callbacks.checkpoints import WholeCheckpoints
 from misodice.callbacks.progress import StageProgress
+from misodice.pipeline.alone import OneProcess, is_alone
 from misodice.runs.fingerprint import that_count
 from misodice.runs.parts import config_of
 
@@ -46,9 +48,21 @@ class TrainerOptions:
         """Classes of the given objects, whose source counts too."""
         return [type(each) for value in self.given.values() for each in as_list(value) if hasattr(each, "__dict__")]
 
+    @cached_property
+    def alone(self) -> bool:
+        """Whether this is a run of one device, which is the first of one process whatever the environment says."""
+        return is_alone(self._silent)
+
+    @property
+    def _silent(self) -> dict[str, Any]:
+        return copy.deepcopy(self.given) | {"logger": False, "enable_progress_bar": False}
+
+    def _plugins(self) -> list[Any]:
+        return [*as_list(copy.deepcopy(self.given.get("plugins"))), *([OneProcess()] if self.alone else [])]
+
     def plain(self) -> Trainer:
         """A Trainer that trains nothing: it refuses bad options, and tells the device and the precision."""
-        return Trainer(**copy.deepcopy(self.given) | {"logger": False, "enable_progress_bar": False})
+        return Trainer(**self._silent | {"plugins": self._plugins()})
 
     def trainer(self, place: str, epochs: int, folder: Path, callbacks: Sequence[Callback]) -> Trainer:
         """A new Trainer for one stage: a used one would train 0 steps.
@@ -69,7 +83,7 @@ class TrainerOptions:
             "callbacks": all_callbacks,
             "logger": [CSVLogger(folder, name="", version=""), *copy.deepcopy(extra)],
             "max_epochs": epochs if options.get("max_epochs") is None else options["max_epochs"],
-            "plugins": [*as_list(options.get("plugins")), WholeCheckpoints()],
+            "plugins": [*self._plugins(), WholeCheckpoints()],
             "enable_model_summary": bool(options.get("enable_model_summary")),
             "num_sanity_val_steps": 0,
         }

@@ -13,6 +13,7 @@ from typing import Any
 from misodice import __version__
 from misodice.errors import MisodiceError
 from misodice.runs.files import read_json, whole, write_json
+from misodice.runs.console import console
 from misodice.runs.lock import alone_in
 
 
@@ -44,7 +45,7 @@ class RunDir:
         with ExitStack() as held:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                held.enter_context(alone_in(self.path, taken))
+                held.enter_context(alone_in(self.path, taken, console()))
             except OSError as error:
                 raise MisodiceError(
                     f"{self.path}: the run directory cannot be written ({error}); choose another --run_dir"

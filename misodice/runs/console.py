@@ -1,0 +1,71 @@
+"""Where messages and tables are printed: on every terminal, in every encoding, without an error of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import IO, Any
+
+from rich.console import Console, JustifyMethod, OverflowMethod, RenderableType
+from rich.table import Table as RichTable
+
+WIDTH_OF_FILES = 160
+"""Characters of a table's line where the output is no terminal, such as the log of a cluster's job."""
+
+
+class Output(IO[str]):
+    """The process's output as it is now; a character that its encoding does not have becomes a question mark.
+
+    Args:
+        stderr: the error output.
+    """
+
+    def __init__(self, stderr: bool) -> None:
+        self._stderr = stderr
+
+    def _now(self) -> Any:
+        return sys.stderr if self._stderr else sys.stdout
+
+    @property
+    def encoding(self) -> str:
+        return getattr(self._now(), "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        self._now().write(text.encode(self.encoding, "replace").decode(self.encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        self._now().flush()
+
+    def isatty(self) -> bool:
+        return bool(self._now().isatty())
+
+    def fileno(self) -> int:
+        return int(self._now().fileno())
+
+
+def console(stderr: bool = False, quiet: bool = False, file: IO[str] | None = None) -> Console:
+    """A console whose `print` does not wrap lines and raises no error over a character.
+
+    Args:
+        stderr: print to the error output.
+        quiet: print nothing.
+        file: print there instead.
+    """
+    output = Output(stderr) if file is None else file
+    width = None if output.isatty() or "COLUMNS" in os.environ else WIDTH_OF_FILES
+    return Console(file=output, quiet=quiet, soft_wrap=True, width=width)
+
+
+class Table(RichTable):
+    """A table that continues a long cell on the next line and cuts nothing off."""
+
+    def add_column(
+        self,
+        header: RenderableType = "",
+        *more: Any,
+        overflow: OverflowMethod = "fold",
+        justify: JustifyMethod = "left",
+        **options: Any,
+    ) -> None:
+        super().add_column(header, *more, overflow=overflow, justify=justify, **options)
