@@ -64,5 +64,5 @@ def is_alone(options: Mapping[str, Any]) -> bool:
         environment = [plugin for plugin in given if plugin is not None] + [LightningEnvironment()]
         trainer = Trainer(**{**options, "plugins": environment})
     finally:
-        rank_zero_only.rank = rank
+        rank_zero_only.rank = rank  # type: ignore[attr-defined]
     return trainer.num_devices * trainer.num_nodes == 1

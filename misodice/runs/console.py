@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from rich.console import Console, JustifyMethod, OverflowMethod, RenderableType
 from rich.table import Table as RichTable
@@ -13,7 +14,7 @@ WIDTH_OF_FILES = 160
 """Characters of a table's line where the output is no terminal, such as the log of a cluster's job."""
 
 
-class Output(IO[str]):
+class Output(io.TextIOBase):
     """The process's output as it is now; a character that its encoding does not have becomes a question mark.
 
     Args:
@@ -27,7 +28,7 @@ class Output(IO[str]):
         return sys.stderr if self._stderr else sys.stdout
 
     @property
-    def encoding(self) -> str:
+    def encoding(self) -> str:  # type: ignore[override]  # an attribute there
         return getattr(self._now(), "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
@@ -52,7 +53,7 @@ def console(stderr: bool = False, quiet: bool = False, file: IO[str] | None = No
         quiet: print nothing.
         file: print there instead.
     """
-    output = Output(stderr) if file is None else file
+    output = cast(IO[str], Output(stderr)) if file is None else file
     width = None if output.isatty() or "COLUMNS" in os.environ else WIDTH_OF_FILES
     return Console(file=output, quiet=quiet, soft_wrap=True, width=width)
 

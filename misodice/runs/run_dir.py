@@ -12,8 +12,8 @@ from typing import Any
 
 from misodice import __version__
 from misodice.errors import MisodiceError
-from misodice.runs.files import read_json, whole, write_json
 from misodice.runs.console import console
+from misodice.runs.files import read_json, whole, write_json
 from misodice.runs.lock import alone_in
 
 
