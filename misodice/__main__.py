@@ -4,6 +4,8 @@ import sys
 
 from jsonargparse import auto_cli
 
+from misodice.runs.console import keep_printing
+
 HELP = """usage: misodice COMMAND [options]        (misodice COMMAND --help lists the options)
 
 Train a team of agents from demonstrations of unknown, mixed quality (MisoDICE):
@@ -29,6 +31,7 @@ Many runs, and what is left of one:
 
 def main() -> int:
     """The command line; its help at once, and `doctor` without importing what it may find broken."""
+    keep_printing()
     if sys.argv[1:] in ([], ["-h"], ["--help"]):
         print(HELP, end="")
         return 0 if sys.argv[1:] else 2

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 
+from misodice.callbacks.checkpoints import read_checkpoint
 from misodice.callbacks.rollout import LogRollouts
 from misodice.data.columns import Columns
+from misodice.data.content import content_digest
 from misodice.data.episodes import Episodes
 from misodice.data.pairs import LabelledPairs
 from misodice.data.preferences import Preferences
@@ -26,9 +28,9 @@ from misodice.envs import Engine, engine_of_file
 from misodice.errors import MisodiceError
 from misodice.labelling.job import LabelJob
 from misodice.labelling.labels import Labels
-from misodice.labelling.report import report_labels
+from misodice.labelling.report import label_figures, show_labels
 from misodice.modules import OMAPL, Discriminator, Policy, RewardStage, Stage, Value
-from misodice.pipeline.marks import marks_of
+from misodice.pipeline.marks import Marks, marks_of
 from misodice.pipeline.order import needed
 from misodice.pipeline.pipeline import Pipeline
 from misodice.pipeline.precision import warning_of_slow_precision
@@ -40,10 +42,23 @@ from misodice.result import Result
 from misodice.rollout.data_file import check_against_env, find_or_make
 from misodice.rollout.evaluation import Evaluation, Rollout, evaluate, print_result
 from misodice.rollout.film import film
-from misodice.runs.files import file_digest, write_json, write_text
+from misodice.runs.configs import with_whole_paths
+from misodice.runs.console import console
+from misodice.runs.differences import differences
+from misodice.runs.files import write_json, write_text
 from misodice.runs.fingerprint import fingerprint
 from misodice.runs.parts import config_of
 from misodice.runs.run_dir import RunDir, versions
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is to be trained, its pairs and who answered them (None where no stage needs any), and the saved config."""
+
+    pipeline: Pipeline
+    preferences: Preferences | None
+    labeller: str | None
+    config: dict[str, Any]
 
 
 class Experiment:
@@ -122,7 +137,7 @@ class Experiment:
         self.run = RunDir(place.with_name(f".{place.name}.fast_dev_run") if self.trainer.fast else place)
         self.shared_stages = Path(shared_stages) if shared_stages and not self.trainer.fast else None
         self.is_global_zero = self.trainer.alone or getattr(rank_zero_only, "rank", 0) == 0
-        self.console = Console(quiet=not self.is_global_zero, soft_wrap=True)
+        self.console = console(quiet=not self.is_global_zero)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -170,8 +185,8 @@ class Experiment:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the episodes file's content."""
-        return file_digest(self.path)
+        """Hash of what the episodes file says, and not of its bytes."""
+        return content_digest(self.episodes)
 
     @cached_property
     def engine(self) -> Engine | None:
@@ -191,18 +206,22 @@ class Experiment:
         """Plays the policy; None where nothing can be played."""
         return None if self.engine is None else Evaluation(self.engine, self.rollout.episodes, self.seed)
 
-    def fit(self, ckpt_path: str | None = None, retrain: str | Sequence[str] = ()) -> Result | None:
+    def fit(
+        self, ckpt_path: str | None = None, retrain: str | Sequence[str] = (), replace: bool = False
+    ) -> Result | None:
         """Train what is not up to date, in order; roll the policy out; write summary.json.
 
         Args:
             ckpt_path: "last" goes on with an interrupted stage from its last checkpoint.
             retrain: stages that are trained anew even if they are up to date, and with them those that come after.
+            replace: replace a finished run of other options or other data that lies in the run directory.
 
         Returns:
             The result; None after fast_dev_run, and in all processes of a distributed run but the first.
 
         Raises:
-            MisodiceError: an option, a file or the environment does not fit; nothing is trained then.
+            MisodiceError: an option, a file or the environment does not fit, or a finished run of other options or
+                data is in the run directory; nothing is trained then.
         """
         again = [retrain] if isinstance(retrain, str) else list(retrain)
         unknown = [name for name in again if name not in SLOTS]
@@ -217,21 +236,22 @@ class Experiment:
         resume = ckpt_path == "last" or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
         with self._working():
             chosen = needed(self.stages, self.data.ranking)
-            pipeline, preferences = self._pipeline(chosen, again)
+            ready = self._prepare(chosen, again, resume, replace)
             if self.is_global_zero:
-                self._save_config()
-            pipeline.fit(resume)
+                self._save_config(ready)
+            ready.pipeline.fit(resume)
             if not self.is_global_zero or self.trainer.fast:
                 return None
             self.run.join_metrics([stage.name for stage in chosen])
-            return self._summarise(pipeline, preferences)
+            return self._summarise(ready)
 
-    def label(self, show: int | None = None, dry_run: bool = False) -> None:
+    def label(self, show: int | None = None, dry_run: bool = False, replace: bool = False) -> None:
         """Phase 1 alone: ask for preferences, learn the reward, rank the episodes.
 
         Args:
             show: print this many pairs as the labeller sees them, with its answers so far, and do nothing else.
             dry_run: print what the answers would cost, and do nothing else.
+            replace: replace Phase 1 of a finished run of other options or other data in the run directory.
         """
         if show is not None:
             self._label_job().show(show)
@@ -239,10 +259,11 @@ class Experiment:
             self._label_job().estimate()
         else:
             with self._working():
-                pipeline, preferences = self._pipeline(self.stages[:1], [])
-                pipeline.fit(resume=False)
+                ready = self._prepare(self.stages[:1], [], False, replace)
+                ready.pipeline.fit(resume=False)
                 if self.is_global_zero and not self.trainer.fast:
-                    self._report_labels(pipeline, preferences)
+                    self._show_labels(self._label_figures(ready), ready.pipeline)
+                    self.console.print("to train on these answers, give the same command with fit in place of label")
 
     def test(self, ckpt_path: str | None = None, video: str | None = None) -> dict[str, Any]:
         """Roll a trained policy out.
@@ -300,14 +321,19 @@ class Experiment:
             self.console,
         )
 
-    def _pipeline(self, stages: Sequence[Stage], retrain: list[str]) -> tuple[Pipeline, Preferences | None]:
+    def _prepare(self, stages: Sequence[Stage], retrain: list[str], resume: bool, replace: bool) -> Ready:
         """The stages on their data, every pair answered that they learn from."""
         evaluation = self.evaluation  # first: what cannot be played is told before anybody is asked
-        job = self._label_job() if any(stage.needs_pairs for stage in stages) else None
-        preferences = None if job is None else self._answers(job)
         held_out = self.labels.held_out
-        pairs = None if preferences is None else LabelledPairs.of(preferences, held_out, self.seed)
+        job = self._label_job() if any(stage.needs_pairs for stage in stages) else None
         answers = None if job is None else fingerprint(job.fingerprint, held_out)
+        marks = marks_of(stages, self.data, self.digest, self.trainer, self.seed, answers)
+        if not replace and not self.trainer.fast:
+            self._keep_finished(stages[-1].name, marks, self._config_with(job), resume)
+        if job is not None and not self.trainer.fast:
+            job.check()
+        preferences = None if job is None else self._answers(job)
+        pairs = None if preferences is None else LabelledPairs.of(preferences, held_out, self.seed)
         rollouts = None
         if evaluation is not None and stages[-1] is self.stages[-1] and not self.trainer.fast:
             rollouts = LogRollouts(evaluation, self.rollout.every_n_epochs)
@@ -317,7 +343,7 @@ class Experiment:
             episodes=self.episodes,
             data=self.data,
             pairs=pairs,
-            marks=marks_of(stages, self.data, self.digest, self.trainer, self.seed, answers),
+            marks=marks,
             run=self.run,
             trainer=self.trainer,
             seed=self.seed,
@@ -327,7 +353,7 @@ class Experiment:
             is_global_zero=self.is_global_zero,
             console=self.console,
         )
-        return pipeline, preferences
+        return Ready(pipeline, preferences, None if job is None else job.labeller, self._config_with(job))
 
     def _answers(self, job: LabelJob) -> Preferences:
         if self.trainer.fast:
@@ -335,44 +361,91 @@ class Experiment:
             return Preferences(job.pairs, np.zeros(len(job.pairs), np.int8), {})
         return job.answer()
 
-    def _save_config(self) -> None:
-        # The results that lie there are of the config that is replaced here.
-        (self.run.path / "summary.json").unlink(missing_ok=True)
+    def _keep_finished(self, stage: str, marks: Marks, config: dict[str, Any], resume: bool) -> None:
+        """Refuse to replace a finished run. Edits of the user's own code are not refused: its options are the same.
+
+        Args:
+            stage: the last one of this command.
+            marks: fingerprints of the stages as they are now.
+            config: all options as they are now.
+            resume: whether the run is to be gone on with, which longer training may do.
+        """
+        record = self.run.stage_record(stage)
+        if (
+            (summary := self.run.summary()) is None
+            or record is None
+            or record["fingerprint"] == marks.stages[stage]
+            or (resume and self._resumable(stage, marks))
+        ):
+            return
+        changes = differences(self.run.config(), config)
+        found = summary.get("data") or {}
+        if found.get("digest") != self.digest:
+            changes.insert(0, f"data: other episodes than {found.get('path')} had then")
+        if changes:
+            raise MisodiceError(
+                f"{self.run.path}: holds a finished run of other options ({'; '.join(changes)}); choose another "
+                "--run_dir, or another --method, which is part of its default, or give --replace true to replace it"
+            )
+
+    def _resumable(self, stage: str, marks: Marks) -> bool:
+        path = self.run.checkpoint(stage)
+        return path.is_file() and read_checkpoint(path)["fingerprint"] == marks.resume[stage]
+
+    def _config_with(self, job: LabelJob | None) -> dict[str, Any]:
+        """The config as it is saved: what was found is in it, and files are named by paths that hold in every folder.
+
+        Args:
+            job: the pairs, whose answers may be those of another labeller; None where nobody is asked.
+        """
         config = self.config
         config["data"] = config["data"] | {"path": str(self.path.resolve())}
         config["env"] = config_of(self.engine)
-        write_text(self.run.path / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        config["labels"] = with_whole_paths(config["labels"] if job is None else job.options)
+        return config
 
-    def _report_labels(self, pipeline: Pipeline, preferences: Preferences | None) -> dict[str, Any]:
-        """The `labels` part of summary.json, also as a table and a picture."""
-        learnt = preferences is not None
-        return report_labels(
+    def _save_config(self, ready: Ready) -> None:
+        summary = self.run.summary()
+        if summary is not None and summary.get("fingerprint") != ready.pipeline.marks.stages["policy"]:
+            # The results that lie there are of what is replaced here.
+            self.run.forget_summary()
+        text = yaml.safe_dump(ready.config, sort_keys=False, allow_unicode=True)
+        write_text(self.run.path / "config.yaml", text)
+
+    def _label_figures(self, ready: Ready) -> dict[str, Any]:
+        """The `labels` part of summary.json."""
+        pipeline, learnt = ready.pipeline, ready.preferences is not None
+        return label_figures(
             episodes=self.episodes,
             ranking=self.data.ranking,
             k=self.data.k,
             score=pipeline.score if learnt or self.data.ranking != "preference" else None,
             recovered=pipeline.recovered if learnt else None,
-            preferences=preferences,
+            preferences=ready.preferences,
             pairs=pipeline.pairs,
-            labeller=type(self.labels.labeller).__name__ if learnt else None,
-            run_dir=self.run.path,
-            console=self.console,
+            labeller=ready.labeller,
         )
 
-    def _summarise(self, pipeline: Pipeline, preferences: Preferences | None) -> Result:
+    def _show_labels(self, figures: dict[str, Any], pipeline: Pipeline) -> None:
+        """The same as a table and a picture."""
+        recovered = None if pipeline.pairs is None else pipeline.recovered
+        show_labels(figures, self.episodes, self.data.ranking, self.data.k, recovered, self.run.path, self.console)
+
+    def _summarise(self, ready: Ready) -> Result:
+        pipeline = ready.pipeline
         engine, header = self.engine, self.episodes.header.env
         result = None
         if self.evaluation is not None:
             result = evaluate(self.policy, self.evaluation, self.episodes, self.console)
         records = {stage.name: self.run.stage_record(stage.name) or {} for stage in pipeline.stages}
-        summary = {
+        summary: dict[str, Any] = {
             "task": header.get("task", self.path.stem) if engine is None else engine.task,
             "engine": header.get("engine") if engine is None else engine.name,
             "env": header if self.evaluation is None else self.evaluation.played_on,
             "data": {"path": str(self.path), "digest": self.digest},
             "method": self.method,
             "seed": self.seed,
-            "labels": self._report_labels(pipeline, preferences),
+            "labels": self._label_figures(ready),
             "stages": {
                 name: {key: record.get(key) for key in ("steps", "seconds", "samples_per_second")}
                 for name, record in records.items()
@@ -381,7 +454,9 @@ class Experiment:
             "versions": versions(),
             "fingerprint": pipeline.marks.stages["policy"],
         }
+        # First of all: what is printed or drawn may fail.
         write_json(self.run.path / "summary.json", summary)
+        self._show_labels(summary["labels"], pipeline)
         if result is not None:
             print_result(self.method, result, self.episodes, self.console)
         self.console.print(f"written: {self.run.path}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from misodice.errors import MisodiceError
 from misodice.runs.files import write_bytes
 
 
@@ -24,3 +26,20 @@ class WholeCheckpoints(TorchCheckpointIO):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         write_bytes(Path(path), content.getvalue())
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A stage's last checkpoint in a run directory.
+
+    Raises:
+        MisodiceError: the file is broken, or no checkpoint of a stage.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content["fingerprint"], content["global_step"]  # what a run goes on by
+    except (OSError, EOFError, UnpicklingError, RuntimeError, LookupError, TypeError) as error:
+        raise MisodiceError(
+            f"{path}: cannot be read as a checkpoint ({type(error).__name__}); delete {path.parent} to have the stage "
+            "trained anew"
+        ) from error
+    return content

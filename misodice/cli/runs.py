@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from misodice.runs.configs import copy_configs
+from misodice.runs.console import console
 
 
 def report_command(runs: str | list[str], output: str = "report", method: str = "misodice") -> None:
@@ -50,10 +49,9 @@ def export_command(
     from misodice.export import export
 
     path, difference = export(Path(ckpt_path), format, Path(output) if output else None)
-    Console(soft_wrap=True).print(
+    console().print(
         f"written: {path} (on {difference.rows} random inputs: outputs differ by at most {difference.greatest:.2g}, "
-        f"{difference.equal_actions:.2%} of greedy actions are equal)",
-        highlight=False,
+        f"{difference.equal_actions:.2%} of greedy actions are equal)"
     )
 
 
@@ -64,4 +62,4 @@ def configs_command(output: str) -> None:
         output: folder to write into; configs is where the commands of the documentation look for them.
     """
     files = copy_configs(Path(output))
-    Console(soft_wrap=True).print(f"{len(files)} config files are in {output}", highlight=False)
+    console().print(f"{len(files)} config files are in {output}")

@@ -2,7 +2,8 @@
 
 One JSON object a line, told apart by `kind`:
 
-- `header`, the first line: `format`, `version`, `fingerprint` of what made the file, `n_pairs`.
+- `header`, the first line: `format`, `version`, `fingerprint` of what made the file, `n_pairs`, and in files that
+  misodice has made `made_by`: the labeller's class and options, and the digest of the episodes.
 - `preference`, one a pair: `pair` (its index), `episodes` (their two indices), `answer`, `tie_reason`.
 - what a labeller keeps for itself, such as the paid replies of a language model (`reply`, `structured`, `batch`).
 """
@@ -126,10 +127,17 @@ def mark_of_episodes(length: np.ndarray, returns: np.ndarray | None) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_mark(path: str | Path) -> str:
-    """The mark, or fingerprint, in the first line of a preferences file that can be read."""
-    with Path(path).open() as file:
-        return str(json.loads(file.readline()).get("fingerprint"))
+def read_header(path: str | Path) -> Line | None:
+    """The first line of a preferences file; None where there is no file, or nothing in it.
+
+    Raises:
+        MisodiceError: it is of another format or version.
+    """
+    path = Path(path)
+    lines, _ = _read_lines(path) if path.is_file() else ([], 0)
+    if lines:
+        _check_header(path, lines[0])
+    return lines[0] if lines else None
 
 
 def write_preferences(path: Path, pairs: np.ndarray, answer: np.ndarray, mark: str) -> None:
@@ -162,13 +170,17 @@ class PreferencesFile:
         path: the file.
         pairs: every pair to be answered, int64 [P, 2].
         fingerprint: of data, pairs and labeller, in characters that a file name may have.
+        made_by: what a new file says of data and labeller.
 
     Raises:
         MisodiceError: the file is of another format or version, is no JSON, or holds other pairs.
     """
 
-    def __init__(self, path: str | Path, pairs: np.ndarray, fingerprint: str) -> None:
+    def __init__(
+        self, path: str | Path, pairs: np.ndarray, fingerprint: str, made_by: dict[str, Any] | None = None
+    ) -> None:
         self.path, self.pairs, self.fingerprint = Path(path), np.asarray(pairs, np.int64), fingerprint
+        self._made_by = made_by
         self._stream: BinaryIO | None = None
         self._held = ExitStack()
         kept = self._aside(fingerprint)
@@ -224,13 +236,8 @@ class PreferencesFile:
         return self.path.with_name(f"{self.path.stem}.{fingerprint}{self.path.suffix}")
 
     def _found_fingerprint(self) -> str | None:
-        if not self.path.is_file():
-            return None
-        lines, _ = _read_lines(self.path)
-        if not lines:
-            return None
-        _check_header(self.path, lines[0])
-        return str(lines[0]["fingerprint"])
+        header = read_header(self.path)
+        return None if header is None else str(header["fingerprint"])
 
     def _read(self, path: Path) -> int:
         """Take in the lines of this fingerprint; the number of bytes that are whole lines."""
@@ -270,7 +277,8 @@ class PreferencesFile:
         self._stream.truncate(size)
         if size == 0:
             header = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint}
-            self.append({"kind": "header", **header, "n_pairs": len(self.pairs)})
+            made_by = {} if self._made_by is None else {"made_by": self._made_by}
+            self.append({"kind": "header", **header, "n_pairs": len(self.pairs), **made_by})
             self._lines.clear()
         elif self.path.read_bytes()[-1:] != b"\n":
             self._stream.write(b"\n")

@@ -19,11 +19,10 @@ from json import dumps
 from typing import Literal
 
 from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from misodice.doctor.probes import ABSENT
+from misodice.runs.console import Table, console
 
 PYTHON = (3, 11)
 PROBE_SECONDS = 120.0
@@ -97,12 +96,12 @@ def doctor_command(base_url: str | None = None, json: bool = False) -> int:
         return int(not able)
     table = Table(box=SIMPLE)
     for column in ("", "status", "found", "remedy"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     for check in checks:
         table.add_row(check.name, Text(check.status, COLOURS[check.status]), Text(check.found), Text(check.remedy))
-    console = Console()
-    console.print(table)
-    console.print(Text(verdict, COLOURS["ok" if able else "broken"]), soft_wrap=True)
+    say = console()
+    say.print(table)
+    say.print(Text(verdict, COLOURS["ok" if able else "broken"]))
     return int(not able)
 
 

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from misodice.grid.cell import Cell
+from misodice.runs.console import Table
 
 State = Literal["waiting", "running", "done", "failed"]
 MARKS: dict[State, tuple[str, str]] = {

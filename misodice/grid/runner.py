@@ -8,9 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from misodice.callbacks.stopping import sigterm_as_ctrl_c
 from misodice.errors import MisodiceError
 from misodice.grid.board import Board, Seen
@@ -18,6 +15,7 @@ from misodice.grid.cell import Cell
 from misodice.grid.grid import Grid, read_grid, write_cells
 from misodice.grid.work import Outcome, run_cell
 from misodice.runs.configs import find_config
+from misodice.runs.console import Table, console
 from misodice.runs.lock import alone_in
 
 TRIES = 3
@@ -43,30 +41,30 @@ def benchmark(path: Path, root: Path, address: str | None, dry_run: bool) -> int
     path = find_config(str(path), "--grid")
     grid = read_grid(path)
     cells = grid.cells(path.parent, root.resolve())
-    console = Console(soft_wrap=True)
+    say = console()
     states = {cell.name: cell.state() for cell in cells}
     if dry_run:
         table = Table("cell", "state", title=f"{grid.name}: {len(cells)} cells, {_count(states)}")
         for name, state in states.items():
             table.add_row(name, state)
-        console.print(table)
+        say.print(table)
         return 0
     write_cells(cells)
     todo = [cell for cell in cells if states[cell.name] != "done"]
     if len(todo) < len(cells):
-        console.print(f"{len(cells) - len(todo)} of {len(cells)} cells are done and not run again", highlight=False)
-    board = Board(grid.name, cells, console)
+        say.print(f"{len(cells) - len(todo)} of {len(cells)} cells are done and not run again")
+    board = Board(grid.name, cells, say)
     board.seen |= {cell.name: Seen("done") for cell in cells if cell not in todo}
     if todo:
         taken = f"{cells[0].home}: another `misodice benchmark` is at this grid; wait for it"
         try:
-            with alone_in(cells[0].home, taken, console):
+            with alone_in(cells[0].home, taken, say):
                 _run(grid, todo, board, address)
         except KeyboardInterrupt:
-            console.print("misodice: interrupted; the same command goes on from here")
+            say.print("misodice: interrupted; the same command goes on from here")
             return 130
     failures = board.failures()
-    console.print(f"{len(cells) - failures} of {len(cells)} cells are done: {cells[0].home}", highlight=False)
+    say.print(f"{len(cells) - failures} of {len(cells)} cells are done: {cells[0].home}")
     return 1 if failures else 0
 
 

@@ -17,12 +17,14 @@ import yaml
 from jsonargparse import ArgumentParser
 
 import misodice
+from misodice.data.content import content_digest
+from misodice.data.episodes import Episodes
 from misodice.envs import Engine, Source
 from misodice.errors import MisodiceError
 from misodice.experiment import Experiment
 from misodice.grid.cell import arguments
-from misodice.report.settings import counts, dotted
-from misodice.runs.files import file_digest
+from misodice.report.settings import counts
+from misodice.runs.differences import dotted
 from misodice.runs.fingerprint import fingerprint
 from misodice.runs.parts import config_of
 
@@ -135,7 +137,7 @@ def _engine_mark(engine: Engine) -> str:
 
 @cache
 def _digest(path: Path) -> str:
-    return file_digest(path)
+    return content_digest(Episodes.read(path))
 
 
 @cache
@@ -150,7 +152,7 @@ def _engine(given: tuple[str, ...]) -> Engine | None:
 @cache
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise MisodiceError(f"{path}: this is not YAML ({error}); correct it") from error
     if not isinstance(content, dict):

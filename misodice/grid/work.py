@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from rich.console import Console
-
 import misodice
 from misodice.grid.cell import Cell
+from misodice.runs.console import console
 from misodice.runs.lock import one_at_a_time
 
 PACKAGES = str(Path(misodice.__file__).parent.parent)
@@ -56,10 +55,10 @@ def run_cell(cell: Cell, tries: int, where: Path, num_cpus: int, num_gpus: float
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")]))
     if not num_gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ""
-    with cell.log.open("w" if tries == 1 else "a") as log:
+    with cell.log.open("w" if tries == 1 else "a", encoding="utf-8", errors="replace") as log:
         begin = log.tell()
         status = _make_data(cell, log, environment, where) or _run(cell.fit, log, environment, where)
-    outcome = _outcome(status, cell.log.read_bytes()[begin:].decode(errors="replace"))
+    outcome = _outcome(status, cell.log.read_bytes()[begin:].decode("utf-8", errors="replace"))
     if outcome.status != "killed":
         cell.write(outcome.status, outcome.reason, tries)
     return outcome
@@ -68,7 +67,7 @@ def run_cell(cell: Cell, tries: int, where: Path, num_cpus: int, num_gpus: float
 def _make_data(cell: Cell, log: IO[str], environment: dict[str, str], where: Path) -> int:
     if cell.data is None or cell.data.is_file():
         return 0
-    with one_at_a_time(cell.data, f"{cell.data}: another cell is making it; waiting", Console(file=log)):
+    with one_at_a_time(cell.data, f"{cell.data}: another cell is making it; waiting", console(file=log)):
         return 0 if cell.data.is_file() else _run(cell.collect, log, environment, where)
 
 

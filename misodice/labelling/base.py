@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from rich.progress import track
@@ -22,6 +22,8 @@ class Labeller(Part, ABC):
 
     tie_reason = "judged equal"
     """Why `compare` calls a pair a tie, as it is counted in the results."""
+    free: ClassVar[bool] = False
+    """Whether the same answers can be had again at once and at no cost. Other answers are never set aside unasked."""
 
     def compare(self, episodes: Episodes, first: int, second: int) -> Answer:
         """Which of two episodes is better.

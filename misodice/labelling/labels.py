@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from misodice.labelling.base import Labeller
 from misodice.labelling.rule import RuleLabeller
 from misodice.runs.parts import Part
@@ -17,6 +19,8 @@ class Labels(Part):
         held_out: share of the pairs with a winner that the preference stage is judged by and never trained on.
         path: preferences file to use and go on with; null is the run's own preferences.jsonl, or with --shared_stages
             one there that every run of the same data and labeller answers into, copied into the run when it is done.
+        other_answers: what is done where that file holds answers of another labeller, or answers to other pairs that
+            were paid for: stop; use them as they are; or set_aside, which keeps them under another name and asks anew.
     """
 
     def __init__(
@@ -26,5 +30,7 @@ class Labels(Part):
         seed: int = 0,
         held_out: float = 0.1,
         path: str | None = None,
+        other_answers: Literal["stop", "use", "set_aside"] = "stop",
     ) -> None:
         self.labeller, self.n_pairs, self.seed, self.held_out, self.path = labeller, n_pairs, seed, held_out, path
+        self.other_answers = other_answers

@@ -12,6 +12,7 @@ class OracleLabeller(Labeller):
     """An episode of the source "expert" is better than one of any other; two of a kind are a tie."""
 
     tie_reason = "same source"
+    free = True
 
     def check(self, episodes: Episodes) -> None:
         if episodes.source is None:

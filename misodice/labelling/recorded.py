@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from misodice.data.episodes import Episodes
-from misodice.data.preferences import ANSWERS, Answer, Preferences, PreferencesFile, mark_of_episodes, read_mark
+from misodice.data.preferences import ANSWERS, Answer, Preferences, PreferencesFile, mark_of_episodes, read_header
 from misodice.errors import MisodiceError
 from misodice.labelling.base import Labeller
-from misodice.runs.files import file_digest
 
 
 class RecordedLabeller(Labeller):
@@ -20,6 +18,8 @@ class RecordedLabeller(Labeller):
     Args:
         path: preferences file that `misodice convert` wrote beside the episodes file.
     """
+
+    free = True
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -31,7 +31,8 @@ class RecordedLabeller(Labeller):
             MisodiceError: the file is missing or malformed, or its indices are of other episodes than these.
         """
         recorded = Preferences.read(self.path)
-        found, expected = read_mark(self.path), mark_of_episodes(episodes.length, episodes.returns)
+        expected = mark_of_episodes(episodes.length, episodes.returns)
+        found = (read_header(self.path) or {}).get("fingerprint")
         if found != expected:
             raise MisodiceError(
                 f"{self.path}: its pairs are of the episodes file with mark {found}, and data.path has {expected}; "
@@ -51,7 +52,8 @@ class RecordedLabeller(Labeller):
             file.append(*(file.preference(i, ANSWERS[int(answer[i])]) for i in file.missing))
 
     def identity(self) -> dict[str, Any]:
-        return {"class": type(self), "content": file_digest(Path(self.path))}
+        recorded = Preferences.read(self.path)
+        return {"class": type(self), "pairs": recorded.pairs, "answers": recorded.answer}
 
     def view(self, episodes: Episodes, first: int, second: int) -> str:
         return super().view(episodes, first, second) + f"\nrecorded in {self.path}"

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from misodice.data.episodes import Episodes
 from misodice.data.pairs import LabelledPairs
 from misodice.data.preferences import Preferences
 from misodice.data.ranking import Ranking
 from misodice.labelling.quality import plot_labels, rank_quality, suggest_k, win_counts
+from misodice.runs.console import Table
 
 FIGURES = ("quality", "kendall_tau", "precision_at_k", "auroc")
 
 
-def report_labels(
+def label_figures(
     episodes: Episodes,
     ranking: Ranking,
     k: int,
@@ -28,10 +28,8 @@ def report_labels(
     preferences: Preferences | None,
     pairs: LabelledPairs | None,
     labeller: str | None,
-    run_dir: Path,
-    console: Console,
 ) -> dict[str, Any]:
-    """How good D_E is, before and after the preference stage.
+    """How good D_E is, before and after the preference stage; nothing is printed.
 
     Args:
         episodes: the file.
@@ -42,8 +40,6 @@ def report_labels(
         preferences: the answers; None where no pair was asked for.
         pairs: the pairs with a winner; None where no pair was asked for.
         labeller: name of who answered; None where no pair was asked for.
-        run_dir: where labels.png goes.
-        console: gets the table and the suggestion of K.
     """
     chosen_by = None if score is None else ranking
     result: dict[str, Any] = {"labeller": labeller or chosen_by, "ties": None, **dict.fromkeys(FIGURES)}
@@ -51,7 +47,7 @@ def report_labels(
         result |= rank_quality(episodes, score, k)
     if recovered is None or preferences is None or pairs is None:
         return result
-    result |= {
+    return result | {
         "ties": preferences.tie_share,
         "tie_reasons": preferences.tie_reasons,
         "position_consistency": preferences.position_consistency,
@@ -59,14 +55,37 @@ def report_labels(
         "recovered": rank_quality(episodes, recovered, k),
         "win_counts": rank_quality(episodes, win_counts(len(recovered), preferences), k),
     }
-    _print(result, ranking, k, console)
+
+
+def show_labels(
+    figures: dict[str, Any],
+    episodes: Episodes,
+    ranking: Ranking,
+    k: int,
+    recovered: np.ndarray | None,
+    run_dir: Path,
+    console: Console,
+) -> None:
+    """The same for the eye; nothing where there is no preference stage.
+
+    Args:
+        figures: from `label_figures`.
+        episodes: the file.
+        ranking: what D_E is chosen by.
+        k: number of episodes in D_E.
+        recovered: return of the recovered reward, [E]; None where there is no preference stage.
+        run_dir: where labels.png goes.
+        console: gets the table and the suggestion of K.
+    """
+    if recovered is None:
+        return
+    _print(figures, ranking, k, console)
     suggested, gap = suggest_k(recovered)
     console.print(f"the widest gap in the scores is after rank {suggested} ({gap:.2f} of their spread); data.k is {k}")
     if importlib.util.find_spec("matplotlib") is None:
         console.print("no labels.png: it needs matplotlib, pip install 'misodice[plot]'")
     else:
         plot_labels(run_dir / "labels.png", episodes, recovered, k)
-    return result
 
 
 def _pair_accuracy(pairs: LabelledPairs, score: np.ndarray) -> dict[str, float | None]:

@@ -19,6 +19,7 @@ class RuleLabeller(Labeller):
     """
 
     tie_reason = "equal return"
+    free = True
 
     def __init__(self, flip: float = 0.0, seed: int = 0) -> None:
         if not 0 <= flip <= 1:

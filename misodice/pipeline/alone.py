@@ -10,6 +10,8 @@ from lightning.fabric.plugins import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment, find_free_network_port
 from lightning.pytorch.utilities import rank_zero_only
 
+from misodice.pipeline.quiet import quiet_lightning
+
 
 class OneProcess(LightningEnvironment):
     """This process is the first and the only one: SLURM_*, RANK, LOCAL_RANK and the like do not count.
@@ -62,7 +64,8 @@ def is_alone(options: Mapping[str, Any]) -> bool:
     try:
         # With this environment Lightning looks at no variable of a scheduler, which could be somebody else's.
         environment = [plugin for plugin in given if plugin is not None] + [LightningEnvironment()]
-        trainer = Trainer(**{**options, "plugins": environment})
+        with quiet_lightning():
+            trainer = Trainer(**{**options, "plugins": environment})
     finally:
         rank_zero_only.rank = rank  # type: ignore[attr-defined]
     return trainer.num_devices * trainer.num_nodes == 1

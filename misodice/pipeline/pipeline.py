@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
+from misodice.callbacks.checkpoints import read_checkpoint
 from misodice.callbacks.column_writer import ColumnWriter
 from misodice.callbacks.marking import Mark
 from misodice.callbacks.rollout import LogRollouts
@@ -221,7 +222,7 @@ class Pipeline:
         path = self.run.checkpoint(stage.name)
         if not path.is_file():
             return None
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = read_checkpoint(path)
         check_version(path, found.get("misodice_version"))
         if found["fingerprint"] != self.marks.resume[stage.name]:
             self.console.print(f"{stage.name}: {path} is of another config or input; training anew")

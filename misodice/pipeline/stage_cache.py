@@ -48,7 +48,7 @@ class StageCache:
         owner = self.folder / f".{place.name}.owner"
         me = str(self.run.path.resolve())
         if not self.is_global_zero:
-            while not finished() and (place.is_dir() or not owner.is_file() or owner.read_text() != me):
+            while not finished() and (place.is_dir() or not owner.is_file() or owner.read_text(encoding="utf-8") != me):
                 time.sleep(0.2)
             yield not finished()
             return
@@ -57,7 +57,7 @@ class StageCache:
                 self._take(stage, mark, place)
                 yield False
                 return
-            owner.write_text(me)
+            owner.write_text(me, encoding="utf-8")
             try:
                 yield True
                 self.publish(stage, mark)

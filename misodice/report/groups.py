@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from misodice.report.runs import Problem, Run
-from misodice.report.settings import ROW, TASK, Options, difference, shown
+from misodice.report.settings import ROW, TASK, difference, shown
+from misodice.runs.differences import Options
 
 METHODS = ("bc_0", "bc_05", "bc_1", "omapl", "indd", "marl_sl", "misodice_vdn", "misodice")
 """The paper's columns in the paper's order."""

@@ -50,7 +50,7 @@ class PaperValue:
 
 @cache
 def _values() -> dict[tuple[str, str, str, str], PaperValue]:
-    text = (files("misodice") / "report" / "paper_tables.csv").read_text()
+    text = (files("misodice") / "report" / "paper_tables.csv").read_text(encoding="utf-8")
     return {
         (row["task"].removesuffix("-v2"), row["metric"], row["labels"], row["method"]): PaperValue(
             float(row["mean"]), float(row["std"]), row["table"]

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table as RichTable
+from rich.text import Text
 
 from misodice.errors import MisodiceError
 from misodice.report.aggregates import aggregate_csv, aggregate_table
@@ -16,7 +16,11 @@ from misodice.report.label_quality import label_table
 from misodice.report.page import make_sections, render
 from misodice.report.runs import Problem, read_runs
 from misodice.report.tables import Table
+from misodice.runs.console import Table as ScreenTable, console
 from misodice.runs.files import write_text
+
+TOLD = 5
+"""Runs that were left out and have a line of their own on the terminal."""
 
 
 def report(runs: str | list[str], output: str, method: str) -> None:
@@ -48,12 +52,15 @@ def report(runs: str | list[str], output: str, method: str) -> None:
             write_text(folder / "figures" / f"{picture.name}.svg", picture.svg)
     # Last, so that a page never speaks of files that are not there.
     write_text(folder / "index.html", render(sections, problems, roots, method))
-    console = Console(soft_wrap=True)
+    say = console()
     for section in sections:
         if section.main.tables:
-            _print(section.main.tables[0], section.title, console)
-    console.print(f"left out: {_count(problems)}", highlight=False)
-    console.print(f"written: {folder / 'index.html'}", highlight=False)
+            _print(section.main.tables[0], section.title, say)
+    for problem in problems[:TOLD]:
+        say.print(f"left out: {problem.what}: {problem.state}, {problem.reason}")
+    if len(problems) > TOLD:
+        say.print(f"left out: {len(problems) - TOLD} more ({_count(problems)} in all); the page lists them")
+    say.print(f"written: {folder / 'index.html'}")
 
 
 def _print(table: Table, title: str, console: Console) -> None:
@@ -61,16 +68,17 @@ def _print(table: Table, title: str, console: Console) -> None:
     lines = [line for line in table.lines if not line.paper]
     for start in range(0, len(lines), 4):
         part = lines[start : start + 4]
-        shown = RichTable(title=f"{title}. {table.caption}")
+        shown = ScreenTable(title=f"{title}. {table.caption}")
         shown.add_column("")
         for line in part:
             shown.add_column(line.task, justify="right")
-        entries = [table.entries(line, "[bold]{}[/bold]") for line in part]
+        entries = [zip(table.entries(line), table.entries(line, "*{}*"), strict=True) for line in part]
+        columns = [[Text(entry, "bold" if entry != marked else "") for entry, marked in each] for each in entries]
         for index, name in enumerate(table.header[1:]):
-            shown.add_row(name, *(entry[index] for entry in entries))
+            shown.add_row(name, *(column[index] for column in columns))
         console.print(shown)
 
 
 def _count(problems: list[Problem]) -> str:
     counts = Counter(problem.state for problem in problems)
-    return ", ".join(f"{n} {state}" for state, n in counts.items()) + ": see the page" if counts else "nothing"
+    return ", ".join(f"{n} {state}" for state, n in counts.items())

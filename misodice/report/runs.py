@@ -13,7 +13,8 @@ from typing import Any, Literal
 import yaml
 
 from misodice.errors import MisodiceError
-from misodice.report.settings import dotted, flatten
+from misodice.report.settings import flatten
+from misodice.runs.differences import dotted
 
 METRICS = {"return": "return_mean", "win_rate": "win_rate", "normalised_score": "normalised_score"}
 """What a run is judged by, as the tables name it, and its field in summary.json."""
@@ -148,7 +149,7 @@ def _read(folder: Path, problems: list[Problem]) -> Run | Problem:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MisodiceError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
@@ -165,7 +166,7 @@ def _field(folder: Path, summary: dict[str, Any], name: str, kind: type) -> Any:
 def _config(folder: Path) -> tuple[str, dict[str, Any]]:
     """config.yaml as text, and its options by dotted name."""
     try:
-        text = (folder / "config.yaml").read_text()
+        text = (folder / "config.yaml").read_text(encoding="utf-8")
         content = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise MisodiceError(f"{folder}/config.yaml: cannot be read ({error}), so its settings are unknown") from error
@@ -182,7 +183,7 @@ def _config(folder: Path) -> tuple[str, dict[str, Any]]:
 def _curve(folder: Path, problems: list[Problem]) -> list[tuple[int, float, float | None]]:
     path = folder / "metrics.csv"
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row.get("rollout/return")]
         return [
             (

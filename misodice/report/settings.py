@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from misodice.runs.fingerprint import SHOWN
-
-Options = Mapping[str, Any]
+from misodice.runs.differences import OUTSIDE, Options, is_shown_only
 
 ROW = ("data.k", "data.ranking", "value.alpha", "labels.")
 """Options that make a row of a table: methods stand side by side only where these are equal."""
@@ -25,44 +22,12 @@ LABELS = (
 NAMES = {"data.k": "K", "value.alpha": "α", "data.digest": "data", **dict.fromkeys(LABELS, "labels")}
 
 
-OUTSIDE = (
-    "run_dir",
-    "method",
-    "ckpt_path",
-    "weights_only",
-    "retrain",
-    "config",
-    "data.path",
-    "labels.path",
-    "shared_stages",
-    "seed_everything",
-)
-"""Options that name a run, a file or a folder, or say what is done with an earlier result."""
-
-
-def dotted(options: Options) -> dict[str, Any]:
-    """Options by dotted name. An argument of a class is named like an option: value.alpha, not value.init_args.alpha.
-
-    Args:
-        options: nested blocks as in a config file, dotted names, or both.
-    """
-    found: dict[str, Any] = {}
-    for key, value in options.items():
-        name = ".".join(part for part in key.split(".") if part != "init_args")
-        if isinstance(value, Mapping) and value:
-            found |= {".".join(filter(None, [name, below])): inner for below, inner in dotted(value).items()}
-        elif name:
-            found[name] = value
-    return found
-
-
 def counts(name: str) -> bool:
     """Whether an option of this dotted name may change a result.
 
     Names, paths, and how or where something is shown do not. `env` does not either: the engine itself tells it better.
     """
-    shown = name.startswith("trainer.") and name.removeprefix("trainer.").startswith(SHOWN)
-    return not shown and name not in OUTSIDE and name.partition(".")[0] != "env"
+    return not is_shown_only(name) and name not in (*OUTSIDE, "seed_everything") and name.partition(".")[0] != "env"
 
 
 def flatten(config: Options, env: Options, data: Options) -> dict[str, Any]:

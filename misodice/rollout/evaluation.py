@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from misodice.data.episodes import Episodes
 from misodice.envs.base import TeamEnv
@@ -15,6 +14,7 @@ from misodice.envs.engine import Engine
 from misodice.errors import MisodiceError
 from misodice.rollout.actors import ActingPolicy, PolicyActor
 from misodice.rollout.loop import rollout
+from misodice.runs.console import Table
 
 AT_ONCE = 32
 """Environments that play side by side. The episodes of a seed depend on it."""

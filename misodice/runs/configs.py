@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import misodice
 from misodice.errors import MisodiceError
@@ -64,6 +65,23 @@ def copy_configs(output: Path) -> list[Path]:
         if not path.exists():
             write_bytes(path, content)
     return list(contents)
+
+
+FILE_OPTIONS = ("path", "template")
+"""Options that name a file."""
+
+
+def with_whole_paths(block: dict[str, Any]) -> dict[str, Any]:
+    """A block of a config, in which files that exist are named by paths that hold in every folder."""
+    whole: dict[str, Any] = {}
+    for name, value in block.items():
+        if isinstance(value, dict):
+            whole[name] = with_whole_paths(value)
+        elif name in FILE_OPTIONS and isinstance(value, str) and Path(value).is_file():
+            whole[name] = str(Path(value).resolve())
+        else:
+            whole[name] = value
+    return whole
 
 
 def _files(folder: Path) -> Iterator[Path]:

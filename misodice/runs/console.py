@@ -14,6 +14,36 @@ WIDTH_OF_FILES = 160
 """Characters of a table's line where the output is no terminal, such as the log of a cluster's job."""
 
 
+class _Outlet(io.FileIO):
+    """A descriptor of the process's output; what it does not take any more is dropped.
+
+    The reader of a pipe may be gone (`misodice fit | head`), the terminal closed, the disk of a log full. Training is
+    worth more than what it prints.
+    """
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return len(data)
+
+
+def keep_printing() -> None:
+    """Let no print of this process raise: unknown characters become question marks, a lost reader is no error."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started the process
+            kept = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it lives as long as the process
+        else:
+            outlet = io.BufferedWriter(_Outlet(stream.fileno(), "w", closefd=False))
+            # A line at once: the log of a cluster's job is watched too.
+            kept = io.TextIOWrapper(outlet, encoding=stream.encoding, errors="replace", line_buffering=True)
+        setattr(sys, name, kept)
+
+
 class Output(io.TextIOBase):
     """The process's output as it is now; a character that its encoding does not have becomes a question mark.
 
@@ -55,7 +85,8 @@ def console(stderr: bool = False, quiet: bool = False, file: IO[str] | None = No
     """
     output = cast(IO[str], Output(stderr)) if file is None else file
     width = None if output.isatty() or "COLUMNS" in os.environ else WIDTH_OF_FILES
-    return Console(file=output, quiet=quiet, soft_wrap=True, width=width)
+    # No markup: the names of files and tasks may have brackets.
+    return Console(file=output, quiet=quiet, soft_wrap=True, width=width, markup=False, highlight=False)
 
 
 class Table(RichTable):

@@ -61,10 +61,19 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The file's content; None where there is no file."""
+    """The file's content; None where there is no file.
+
+    Raises:
+        MisodiceError: it is no JSON object.
+    """
     if not path.is_file():
         return None
-    content: dict[str, Any] = json.loads(path.read_text())
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise MisodiceError(f"{path}: this is no JSON ({error}); restore the file, or delete it") from error
+    if not isinstance(content, dict):
+        raise MisodiceError(f"{path}: found {type(content).__name__}, expected an object; restore it, or delete it")
     return content
 
 

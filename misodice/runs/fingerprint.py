@@ -24,7 +24,7 @@ def fingerprint(*parts: Any) -> str:
     """
     met: list[Any] = []
     described = config_of(parts, met)
-    content = json.dumps([_canonical(described), source_digest(met)], sort_keys=True)
+    content = json.dumps([canonical(described), source_digest(met)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -33,10 +33,10 @@ def that_count(trainer: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in trainer.items() if not name.startswith(SHOWN)}
 
 
-def _canonical(value: Any) -> Any:
+def canonical(value: Any) -> Any:
     """A whole number is the same as an int and as a float: `alpha=2` in Python is `alpha: 2.0` in config.yaml."""
     if isinstance(value, dict):
-        return {key: _canonical(inner) for key, inner in value.items()}
+        return {key: canonical(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_canonical(inner) for inner in value]
+        return [canonical(inner) for inner in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from misodice import __version__
 from misodice.errors import MisodiceError
 from misodice.runs.console import console
@@ -58,6 +60,29 @@ class RunDir:
     def columns(self) -> Path:
         return self.path / "columns.h5"
 
+    def summary(self) -> dict[str, Any] | None:
+        """What a finished run came to; None where it is not finished."""
+        return read_json(self.path / "summary.json")
+
+    def forget_summary(self) -> None:
+        """The run is not finished any more."""
+        (self.path / "summary.json").unlink(missing_ok=True)
+
+    def config(self) -> dict[str, Any]:
+        """The options of config.yaml; none where there is no such file.
+
+        Raises:
+            MisodiceError: the file is no YAML of options.
+        """
+        path = self.path / "config.yaml"
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise MisodiceError(f"{path}: cannot be read ({error}); restore it, or choose another --run_dir") from error
+        if not isinstance(content, dict):
+            raise MisodiceError(f"{path}: found {type(content).__name__}, expected options; choose another --run_dir")
+        return content
+
     def stage_record(self, stage: str) -> dict[str, Any] | None:
         """What a finished stage left: its fingerprint, steps, seconds and samples per second.
 
@@ -81,14 +106,14 @@ class RunDir:
         path = self.path / stage / "metrics.csv"
         if not path.is_file():
             return []
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
     def join_metrics(self, stages: list[str]) -> None:
         """One metrics.csv of all stages' logs; a column a stage does not log is empty."""
         rows = [{"stage": stage, **row} for stage in stages for row in self.log(stage)]
         names = list(dict.fromkeys(name for row in rows for name in row))
-        with whole(self.path / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
+        with whole(self.path / "metrics.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names or ["stage"])
             writer.writeheader()
             writer.writerows(rows)

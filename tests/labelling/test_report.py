@@ -9,7 +9,7 @@ from misodice.data.pairs import LabelledPairs
 from misodice.data.preferences import CODES, Preferences, sample_pairs
 from misodice.labelling import RuleLabeller
 from misodice.labelling.quality import rank_quality, win_counts
-from misodice.labelling.report import FIGURES, report_labels
+from misodice.labelling.report import FIGURES, label_figures, show_labels
 
 K = 10
 
@@ -23,7 +23,9 @@ def preferences(battles):
 
 def report(battles, tmp_path, console, ranking, score, recovered=None, preferences=None, labeller=None):
     pairs = None if preferences is None else LabelledPairs.of(preferences, 0.1, 0)
-    return report_labels(battles, ranking, K, score, recovered, preferences, pairs, labeller, tmp_path, console)
+    figures = label_figures(battles, ranking, K, score, recovered, preferences, pairs, labeller)
+    show_labels(figures, battles, ranking, K, recovered, tmp_path, console)
+    return figures
 
 
 def test_a_method_that_knows_no_experts(battles, tmp_path, console):

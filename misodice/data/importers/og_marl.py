@@ -47,7 +47,7 @@ class OGMARLImporter(Importer):
 
     def open(self) -> None:
         with reading(self.path, f"a vault's {METADATA}"):
-            metadata = json.loads((self.path / METADATA).read_text())
+            metadata = json.loads((self.path / METADATA).read_text(encoding="utf-8"))
             shapes = {name: ast.literal_eval(shape) for name, shape in _flat(metadata["structure_shape"]).items()}
             self.options = {key: value for key, value in metadata.items() if not key.startswith("structure_")}
         check_structure(self.path, shapes)

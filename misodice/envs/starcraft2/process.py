@@ -96,7 +96,7 @@ class GameProcess:
         return kind, result
 
     def _last_words(self) -> str:
-        lines = self._log.read_text(errors="replace").strip().splitlines()[-2:]
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-2:]
         return f" (its output: {' | '.join(lines)})" if lines else ""
 
     def kill(self) -> None:
