@@ -15,7 +15,6 @@ import numpy as np
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
-from misodice.callbacks.checkpoints import read_checkpoint
 from misodice.callbacks.rollout import LogRollouts
 from misodice.data.columns import Columns
 from misodice.data.content import content_digest
@@ -368,17 +367,12 @@ class Experiment:
             stage: the last one of this command.
             marks: fingerprints of the stages as they are now.
             config: all options as they are now.
-            resume: whether the run is to be gone on with, which longer training may do.
+            resume: whether the run is gone on with, so that only the length of the training may differ.
         """
-        record = self.run.stage_record(stage)
-        if (
-            (summary := self.run.summary()) is None
-            or record is None
-            or record["fingerprint"] == marks.stages[stage]
-            or (resume and self._resumable(stage, marks))
-        ):
+        summary, record = self.run.summary(), self.run.stage_record(stage)
+        if summary is None or record is None or record["fingerprint"] == marks.stages[stage]:
             return
-        changes = differences(self.run.config(), config)
+        changes = differences(self.run.config(), config, longer=resume)
         found = summary.get("data") or {}
         if found.get("digest") != self.digest:
             changes.insert(0, f"data: other episodes than {found.get('path')} had then")
@@ -387,10 +381,6 @@ class Experiment:
                 f"{self.run.path}: holds a finished run of other options ({'; '.join(changes)}); choose another "
                 "--run_dir, or another --method, which is part of its default, or give --replace true to replace it"
             )
-
-    def _resumable(self, stage: str, marks: Marks) -> bool:
-        path = self.run.checkpoint(stage)
-        return path.is_file() and read_checkpoint(path)["fingerprint"] == marks.resume[stage]
 
     def _config_with(self, job: LabelJob | None) -> dict[str, Any]:
         """The config as it is saved: what was found is in it, and files are named by paths that hold in every folder.

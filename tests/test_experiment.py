@@ -138,8 +138,7 @@ def test_python_and_the_command_line_are_one(tiny_file, tmp_path, capsys):
 
 
 def marks(made: Experiment) -> dict[str, str]:
-    pipeline, _ = made._pipeline(made.stages, [])
-    return pipeline.marks.stages
+    return made._prepare(made.stages, [], resume=False, replace=False).pipeline.marks.stages
 
 
 AFTER_LABELS = set(STAGES)

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse._util import import_object
 from lightning.pytorch.cli import LightningArgumentParser
 
+from misodice.cli.first_edition import MOVED, in_todays_form
 from misodice.errors import MisodiceError
 from misodice.runs.configs import find_config
 from misodice.runs.parts import same_option
@@ -41,7 +42,8 @@ class Parser(ArgumentParser):
             # jsonargparse names the last part alone.
             given = (word.partition("=")[0] for word in self.words)
             option = next((word for word in given if word.endswith(f".{unknown[1]}")), unknown[1])
-            message = f"{option} is not an option"
+            moved = MOVED.get(option.removeprefix("--"))
+            message = f"{option} is not an option" + (f"; {moved}" if moved else "")
         message = _short(message)
         command = self.prog.replace(" [options]", "")
         if command == "misodice" and self.words and not self.words[0].startswith("-"):
@@ -105,7 +107,7 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     """
     configs: list[str] = []
     others: list[str] = []
-    waiting = iter(arguments[1:])
+    waiting = iter(in_todays_form(arguments)[1:])
     for word in waiting:
         name, equals, given = word.partition("=")
         if name in ("--config", "-c"):

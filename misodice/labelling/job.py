@@ -55,6 +55,10 @@ class LabelJob:
         self._labeller, self._episodes, self._digest = labels.labeller, episodes, digest
         self._is_global_zero, self._console = is_global_zero, console
         self._other_answers = labels.other_answers
+        if labels.path and not Path(labels.path).parent.is_dir():
+            raise MisodiceError(
+                f"labels.path: the folder {Path(labels.path).parent} does not exist; make it, or correct the path"
+            )
         pairs = labels.labeller.pairs(episodes, labels.n_pairs, labels.seed)
         # The labeller decides by itself which of its options count.
         mark = fingerprint(digest, labels.n_pairs, labels.seed, labels.labeller.identity())
@@ -62,8 +66,6 @@ class LabelJob:
         self._made_by: dict[str, Any] = {name: described[name] for name in ASKED} | {"data": digest}
         own = run_dir / "preferences.jsonl"
         where = Path(labels.path) if labels.path else shared / f"preferences-{mark}.jsonl" if shared else own
-        if labels.path and not where.parent.is_dir():
-            raise MisodiceError(f"labels.path: the folder {where.parent} does not exist; make it, or correct the path")
         self._file = PreferencesFile(where, pairs, mark, self._made_by)
         self._copy = PreferencesFile(own, pairs, mark, self._made_by) if shared and labels.path is None else None
         self._others = self._find_others()

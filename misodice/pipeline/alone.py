@@ -63,7 +63,7 @@ def is_alone(options: Mapping[str, Any]) -> bool:
     rank = getattr(rank_zero_only, "rank", 0)
     try:
         # With this environment Lightning looks at no variable of a scheduler, which could be somebody else's.
-        environment = [plugin for plugin in given if plugin is not None] + [LightningEnvironment()]
+        environment = [plugin for plugin in given if plugin is not None] + [OneProcess()]
         with quiet_lightning():
             trainer = Trainer(**{**options, "plugins": environment})
     finally:

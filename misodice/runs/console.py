@@ -35,6 +35,8 @@ def keep_printing() -> None:
     """Let no print of this process raise: unknown characters become question marks, a lost reader is no error."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
+        if stream is not getattr(sys, f"__{name}__"):
+            continue  # a program has put its own in the place
         if stream is None:  # closed by whoever started the process
             kept = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it lives as long as the process
         else:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from misodice.runs.fingerprint import SHOWN, canonical
+from misodice.runs.fingerprint import SHOWN, STAGE_LENGTH, TRAINER_LENGTH, canonical
 
 Options = Mapping[str, Any]
 
@@ -49,18 +49,21 @@ def is_shown_only(name: str) -> bool:
     return name.startswith("trainer.") and name.removeprefix("trainer.").startswith(SHOWN)
 
 
-def differences(before: Options, now: Options) -> list[str]:
+def differences(before: Options, now: Options, longer: bool = False) -> list[str]:
     """In words: "value.alpha is 0.5, was 0.05". Names, paths and how something is shown do not count.
 
     Args:
         before: options of a finished run, as its config.yaml has them.
         now: those of a new one.
+        longer: whether how long the stages train does not count either.
     """
     old, new = (dotted(json.loads(json.dumps(canonical(dict(each)), default=str))) for each in (before, now))
     names = [name for name in {**old, **new} if name not in OUTSIDE and not is_shown_only(name)]
+    if longer:
+        names = [name for name in names if name.rpartition(".")[2] not in (*STAGE_LENGTH, *TRAINER_LENGTH)]
     changed = [name for name in names if old.get(name) != new.get(name)]
     # Where a class differs, its arguments differ for that reason.
-    classes = tuple(name.removesuffix("class_path") for name in changed if name.endswith(".class_path"))
-    told = [name for name in changed if name.endswith(".class_path") or not name.startswith(classes)]
+    classes = [name.removesuffix("class_path") for name in changed if name.endswith(".class_path")]
+    told = [name for name in changed if not any(name.startswith(c) and name != f"{c}class_path" for c in classes)]
     words = [f"{name.removesuffix('.class_path')} is {new.get(name)}, was {old.get(name)}" for name in told]
     return words[:MOST] + ([f"and {len(words) - MOST} more"] if len(words) > MOST else [])

@@ -44,7 +44,11 @@ def test_fit_writes_every_artefact_and_a_second_run_trains_nothing(smax_file, tm
     capsys.readouterr()
     fit(run_dir, smax_file)
     assert capsys.readouterr().out.count("not trained again") == 4
-    fit(run_dir, smax_file, "--value.alpha", "0.5")
+    kept = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    fit(run_dir, smax_file, "--value.alpha", "0.5", status=2)
+    assert "value.alpha is 0.5, was 0.05" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} == kept
+    fit(run_dir, smax_file, "--value.alpha", "0.5", "--replace", "true")
     after = {stage: (run_dir / stage / "last.ckpt").stat().st_mtime_ns for stage in before}
     assert after["discriminator"] == before["discriminator"]
     assert after["value"] > before["value"]

@@ -72,12 +72,12 @@ def test_other_labels_train_again_and_other_stages_only_as_needed(smax_file, tmp
     run = tmp_path / "run"
     fit(run, smax_file)
     before = {path.parent.name: path.stat().st_mtime_ns for path in run.glob("*/last.ckpt")}
-    fit(run, smax_file, "--labels.labeller.flip", "0.3")
+    fit(run, smax_file, "--labels.labeller.flip", "0.3", "--replace", "true")
     after = {path.parent.name: path.stat().st_mtime_ns for path in run.glob("*/last.ckpt")}
     assert all(after[stage] > before[stage] for stage in before)
     assert len(list(run.glob("preferences*.jsonl"))) == 2
     capsys.readouterr()
-    fit(run, smax_file, "--labels.labeller.flip", "0.3", "--data.k", "6")
+    fit(run, smax_file, "--labels.labeller.flip", "0.3", "--data.k", "6", "--replace", "true")
     assert "preference: up to date" in capsys.readouterr().out
 
 

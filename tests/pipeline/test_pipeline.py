@@ -87,7 +87,10 @@ def test_more_epochs_go_on_from_where_the_stage_ended(smax_file, tmp_path, capsy
     fit(tmp_path / "afresh", smax_file, "--trainer.max_epochs", "3")
     assert steps == json.loads((tmp_path / "afresh" / "policy" / "stage.json").read_text())["steps"]
     # max_steps of an episode is no length of the training.
-    fit(tmp_path / "run", smax_file, "--preference.max_steps", "5", "--ckpt_path", "last")
+    other = ["--preference.max_steps", "5", "--ckpt_path", "last"]
+    fit(tmp_path / "run", smax_file, *other, status=2)
+    assert "preference.max_steps is 5, was" in capsys.readouterr().err
+    fit(tmp_path / "run", smax_file, *other, "--replace", "true")
     assert f"{tmp_path / 'run' / 'preference' / 'last.ckpt'} is of another config" in capsys.readouterr().out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 from misodice.envs.base import Actor, TeamEnv
@@ -28,6 +29,7 @@ class SMAX(BattleEngine):
     def make(self, num_envs: int) -> TeamEnv:
         if importlib.util.find_spec("jaxmarl") is None:
             raise MisodiceError("env SMAX needs jaxmarl: pip install 'misodice[smax]'")
+        _start_jax()
         from misodice.envs.smax.env import SmaxEnv  # late: it brings jax
 
         return SmaxEnv(self.task, num_envs)
@@ -49,3 +51,17 @@ class SMAX(BattleEngine):
 
         assert isinstance(env, SmaxEnv)
         return HeuristicActor(env)
+
+
+def _start_jax() -> None:
+    """Raise a MisodiceError where jax finds nothing to compute on: it says so in a traceback, and at the first use."""
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter for a platform that this jax is not built for
+        said = next(iter(str(error).splitlines()), "it finds no such device")
+        raise MisodiceError(
+            f"env SMAX: jax does not start with JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')} ({said}); unset the "
+            "variable, or set it to cpu"
+        ) from error

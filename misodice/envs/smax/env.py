@@ -9,8 +9,9 @@ import io
 import os
 import re
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from unittest import mock
 
 # A jax that has a GPU would take three quarters of its memory, which the networks and other runs need.
@@ -21,7 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 
 # It prints which of its other environments are absent, and on the way makes sys.__stdout__ and sys.__stderr__ current.
+# Its tables of units are arrays of jax: they are made in 32 bits too (see `in_32_bits`).
 with (
+    jax.enable_x64(False),
     mock.patch.object(sys, "__stdout__", io.StringIO()),
     contextlib.redirect_stdout(io.StringIO()),
     contextlib.redirect_stderr(sys.stderr),
@@ -36,6 +39,8 @@ from misodice.envs.base import Actor, Observation, TeamEnv
 from misodice.envs.smax.draw import draw_units
 from misodice.errors import MisodiceError
 
+P = ParamSpec("P")
+R = TypeVar("R")
 UNITS = ["marine", "marauder", "stalker", "zealot", "zergling", "hydralisk"]
 RACES = {"terran": (0, 1), "protoss": (2, 3), "zerg": (4, 5)}
 SIZES = ("5_vs_5", "10_vs_10", "10_vs_11", "20_vs_20", "20_vs_23")
@@ -122,6 +127,17 @@ class Compiled:
         }
 
 
+def in_32_bits(method: Callable[P, R]) -> Callable[P, R]:
+    """SMAX's states are of 32 bits; JAX_ENABLE_X64, which other work may have set, would mix them with 64."""
+
+    @functools.wraps(method)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jax.enable_x64(False):
+            return method(*args, **kwargs)
+
+    return wrapped
+
+
 @functools.cache
 def compiled(task: str) -> Compiled:
     """Of all environments of `task` in this process: it takes seconds to trace them."""
@@ -139,6 +155,7 @@ class SmaxEnv(TeamEnv):
     has_outcome = True
     metadata = {**TeamEnv.metadata, "render_fps": 8}  # noqa: RUF012 - a step is half a second of the game
 
+    @in_32_bits
     def __init__(self, task: str, num_envs: int) -> None:
         self.num_envs = num_envs
         self.compiled = compiled(task)
@@ -164,6 +181,7 @@ class SmaxEnv(TeamEnv):
             discrete=True,
         )
 
+    @in_32_bits
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
@@ -173,6 +191,7 @@ class SmaxEnv(TeamEnv):
         self._ended = jnp.zeros(self.num_envs, bool)
         return _to_numpy(observation), {}
 
+    @in_32_bits
     def step(self, actions: np.ndarray) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         self._keys, self._state, self._ended, observation, reward, terminated, truncated = self.compiled.step(
             self._keys, self._state, self._ended, jnp.asarray(actions)
@@ -206,11 +225,13 @@ def _to_numpy(observation: dict[str, jax.Array]) -> Observation:
 class HeuristicActor(Actor):
     """SMAX's scripted player, on the allies' side."""
 
+    @in_32_bits
     def __init__(self, env: SmaxEnv) -> None:
         policy = create_heuristic_policy(env.game._env, 0)
         self._act = jax.jit(jax.vmap(jax.vmap(policy)))
         self.n_agents = env.n_agents
 
+    @in_32_bits
     def reset(self, n_envs: int, seed: int) -> None:
         self._key = jax.random.key(seed)
         self._state = jax.tree.map(
@@ -218,6 +239,7 @@ class HeuristicActor(Actor):
             get_heuristic_policy_initial_state(),
         )
 
+    @in_32_bits
     def act(self, observation: Observation) -> np.ndarray:
         obs = jnp.asarray(observation["obs"])
         self._key, key = jax.random.split(self._key)
