@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +23,19 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    if not _hears_signals():
+        yield
+        return
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _hears_signals() -> bool:
+    """Python lets the main thread alone handle them; a server may call `Experiment.fit` in another one."""
+    return threading.current_thread() is threading.main_thread()
 
 
 class SaveWhenStopped(Callback):
@@ -46,8 +55,8 @@ class SaveWhenStopped(Callback):
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        signals = [signal.SIGINT, signal.SIGTERM]
-        if SLURMEnvironment.detect():
+        signals = [signal.SIGINT, signal.SIGTERM] if _hears_signals() else []
+        if signals and hasattr(signal, "SIGUSR1") and SLURMEnvironment.detect():
             # Lightning takes it where it is free, and would save in the middle of a step.
             signals.append(signal.SIGUSR1)
         self._before = {each: signal.getsignal(each) for each in signals}
@@ -93,7 +102,7 @@ class SaveWhenStopped(Callback):
         return trainer.strategy.reduce_boolean_decision(self.asked is not None, all=False)
 
     def _stop(self, trainer: Trainer) -> None:
-        if self.asked == signal.SIGUSR1 and trainer.is_global_zero:
+        if self.asked not in (None, signal.SIGINT, signal.SIGTERM) and trainer.is_global_zero:
             task = os.environ.get("SLURM_ARRAY_TASK_ID")
             job = os.environ["SLURM_JOB_ID"] if task is None else f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}"
             subprocess.run(["scontrol", "requeue", job], check=True)

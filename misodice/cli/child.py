@@ -7,11 +7,11 @@ ended, one that the kernel kills leaves the worker alive to say so, and Lightnin
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 
 from misodice.cli.main import main
+from misodice.runs.processes import end_own_group
 
 
 def end_with_parent() -> None:
@@ -22,7 +22,7 @@ def end_with_parent() -> None:
 
     def wait() -> None:
         os.read(sys.stdin.fileno(), 1)  # not sys.stdin.read: Python would wait for it at its end
-        os.killpg(0, signal.SIGKILL)
+        end_own_group()
 
     threading.Thread(target=wait, daemon=True).start()
 

@@ -23,6 +23,7 @@ from rich.text import Text
 
 from misodice.doctor.probes import ABSENT
 from misodice.runs.console import Table, console
+from misodice.runs.processes import end_group
 
 PYTHON = (3, 11)
 PROBE_SECONDS = 120.0
@@ -183,7 +184,7 @@ def _probe(probe: Probe, environment: dict[str, str] | None = None) -> Check:
     try:
         output, errors = process.communicate(timeout=PROBE_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        end_group(process)
         process.communicate()
         return Check(probe.name, "broken", f"no end in {PROBE_SECONDS:.0f} s", probe.remedy)
     found = _last_line(output)

@@ -15,6 +15,7 @@ from misodice.envs.engine import Engine, Outline, Source
 from misodice.envs.smax.engine import SMAX
 from misodice.envs.starcraft2.engine import StarCraft2
 from misodice.envs.starcraft2.tasks import game_folder
+from misodice.runs.processes import CAN_INHERIT
 
 
 class SMAC(BattleEngine):
@@ -31,7 +32,7 @@ class SMAC(BattleEngine):
         self.task, self.games = task, games
 
     def resolve(self, console: Console | None = None) -> Engine:
-        if game_folder().is_dir() and importlib.util.find_spec("smacv2"):
+        if CAN_INHERIT and game_folder().is_dir() and importlib.util.find_spec("smacv2"):
             return StarCraft2(self.task, self.games)
         if console is not None:
             console.print("StarCraft II not found: using smax, the game-free engine (see docs/concepts.md)")

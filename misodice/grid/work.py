@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -18,6 +17,7 @@ import misodice
 from misodice.grid.cell import Cell
 from misodice.runs.console import console
 from misodice.runs.lock import one_at_a_time
+from misodice.runs.processes import end_group
 
 PACKAGES = str(Path(misodice.__file__).parent.parent)
 OF_A_LAUNCHER = re.compile(
@@ -87,8 +87,7 @@ def _run(arguments: list[str], log: IO[str], environment: dict[str, str], where:
         return process.wait()
     finally:
         # What it started itself, and itself where a cancelled task ends here.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        end_group(process)
 
 
 def _outcome(status: int, printed: str) -> Outcome:

@@ -91,4 +91,4 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _names(file: Path, folder: Path) -> tuple[str, str]:
     """methods/bc_0 and bc_0."""
-    return str(file.relative_to(folder).with_suffix("")), file.stem
+    return file.relative_to(folder).with_suffix("").as_posix(), file.stem

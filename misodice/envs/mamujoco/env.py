@@ -14,6 +14,7 @@ from misodice.data.episodes import Header
 from misodice.envs.base import Observation, TeamEnv
 from misodice.envs.mamujoco.bodies import Bodies, BodiesProcess
 from misodice.errors import MisodiceError
+from misodice.runs.processes import CAN_INHERIT
 
 # The paper's Ant has 111 entries: v5's 105 with six zeros where v4 had the world's contact forces.
 ANT_GAP, ANT_ZEROS = 27, 6
@@ -26,6 +27,8 @@ PARTITIONS = {"Hopper": "3x1", "Ant": "2x4", "HalfCheetah": "6x1"}
 
 def _cores() -> int:
     """What torch goes by; to ask it would make `misodice collect` wait for its import."""
+    if not CAN_INHERIT:
+        return 1  # the other bodies' processes could not be talked to
     threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if threads.isdecimal() and int(threads) > 0:  # OpenMP passes over anything else, too
         return int(threads)

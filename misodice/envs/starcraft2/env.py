@@ -25,12 +25,17 @@ from misodice.envs.starcraft2.tasks import (
     unit_types,
 )
 from misodice.errors import MisodiceError
+from misodice.runs.processes import CAN_INHERIT
 
 log = logging.getLogger(__name__)
 
 
 def require_starcraft2() -> None:
     """Raises MisodiceError where the smacv2 package or the game is missing, with how to install it."""
+    if not CAN_INHERIT:
+        raise MisodiceError(
+            "env StarCraft2 does not run on this system: its games' processes need Linux or macOS; use SMAX"
+        )
     if importlib.util.find_spec("smacv2") is None:
         raise MisodiceError(
             "env StarCraft2 needs the smacv2 package, which is installed from its repository: "
