@@ -16,6 +16,9 @@ for module, names in ((os, ("killpg", "sched_getaffinity")), (signal, ("SIGUSR1"
     for name in names:
         if hasattr(module, name):
             delattr(module, name)
+import lightning.pytorch.trainer.connectors.signal_connector as signals
+
+signals._IS_WINDOWS = True  # Lightning asks for the platform's name
 import misodice.runs.processes
 
 misodice.runs.processes.CAN_INHERIT = False
