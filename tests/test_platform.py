@@ -9,16 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ELSEWHERE = """
-import os, signal, sys
+import os, sys
 
 sys.modules["fcntl"] = None
-for module, names in ((os, ("killpg", "sched_getaffinity")), (signal, ("SIGUSR1", "SIGUSR2", "SIGHUP"))):
-    for name in names:
-        if hasattr(module, name):
-            delattr(module, name)
-import lightning.pytorch.trainer.connectors.signal_connector as signals
-
-signals._IS_WINDOWS = True  # Lightning asks for the platform's name
+for name in ("killpg", "sched_getaffinity"):
+    if hasattr(os, name):
+        delattr(os, name)
 import misodice.runs.processes
 
 misodice.runs.processes.CAN_INHERIT = False
