@@ -15,7 +15,6 @@ from rich.console import Console
 
 from misodice.data.episodes import Episode, EpisodesWriter, Header
 from misodice.data.importers.base import Importer, fault
-from misodice.data.importers.omapl import OMAPLImporter
 from misodice.data.importers.recognise import FORMATS, importer_of
 from misodice.data.outputs import check_output
 from misodice.data.preferences import mark_of_episodes, write_preferences
@@ -86,7 +85,7 @@ def convert(
     if output.exists() and output.samefile(path):
         raise MisodiceError(f"{output}: is the input itself; name another --output")
     check_output(output, overwrite)
-    if isinstance(importer, OMAPLImporter):
+    if type(importer).preferences is not Importer.preferences:
         check_output(_beside(output), overwrite)
     with importer, progress(console) as bar:
         task = bar.add_task(f"convert {path.name} ({importer.name}, {importer.unit})", total=importer.total)

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from misodice.data.checks import (
+    FLAGS,
     IN_FILE,
     MOST_ACTIONS,
     OF_EPISODES,
@@ -32,7 +33,7 @@ from misodice.data.checks import (
     sums_of_rewards,
 )
 from misodice.data.episode import Episode
-from misodice.data.hdf5 import open_to_read, own_dataset
+from misodice.data.hdf5 import open_to_read, own_dataset, values_of
 from misodice.data.header import FORMAT, VERSION, Header, checked_header, read_header
 from misodice.data.values import array_of, as_flags, as_names, fault
 from misodice.data.writer import EpisodesWriter
@@ -237,7 +238,7 @@ class Episodes:
             datasets = _datasets(path, file)
             length = datasets.pop("length")
             shape_of_actions = datasets["actions"].shape
-            lengths = check_lengths(path, length[()], shape_of_actions[0] if shape_of_actions else 0)
+            lengths = check_lengths(path, values_of(path, length), shape_of_actions[0] if shape_of_actions else 0)
             shapes = check_outlines(lengths, datasets)
             return _made(cls, lengths, header, _cast(lengths, datasets, shapes))
 
@@ -288,7 +289,7 @@ def _cast(lengths: Lengths, given: Any, shapes: dict[str, tuple[int, ...]]) -> d
     for name, shape in shapes.items():
         values = given[name]
         if isinstance(values, h5py.Dataset):
-            values = _read(values, name, len(shape) == 2)
+            values = values_of(Path(str(where)), values, _read_as(values, name, len(shape) == 2))
         values = values.reshape(shape)
         if name == "source":
             fields[name] = as_names(where, IN_FILE[name], values)
@@ -299,14 +300,10 @@ def _cast(lengths: Lengths, given: Any, shapes: dict[str, tuple[int, ...]]) -> d
     return fields
 
 
-def _read(dataset: h5py.Dataset, name: str, flat: bool) -> np.ndarray:
-    """A dataset's values; those that become float32 are converted into the one array that is kept."""
-    whole = name in ("available_actions", "terminated", "truncated", "won", "source") or (name == "actions" and flat)
-    if whole or dataset.dtype.kind == "b" or not dataset.ndim:
-        return np.asarray(dataset[()])
-    values = np.empty(dataset.shape, np.float32)
-    dataset.read_direct(values)
-    return values
+def _read_as(dataset: h5py.Dataset, name: str, flat: bool) -> type[np.generic] | None:
+    """float32 for what becomes that; None for what is checked as it stands."""
+    whole = name in (*FLAGS, "source") or (name == "actions" and flat)
+    return None if whole or dataset.dtype.kind == "b" else np.float32
 
 
 def _made(cls: type[Episodes], lengths: Lengths, header: Header, fields: dict[str, np.ndarray]) -> Episodes:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from misodice.errors import MisodiceError
 from misodice.runs.files import cannot_write, write_bytes
@@ -101,15 +102,19 @@ def check_is_file(path: Path, missing: str = "no such file; make one with `misod
 
 
 @contextmanager
-def open_to_read(path: Path) -> Iterator[h5py.File]:
+def open_to_read(path: Path, cache: int | None = None) -> Iterator[h5py.File]:
     """An HDF5 file, and whatever goes wrong while it is read as a MisodiceError.
+
+    Args:
+        path: the file.
+        cache: bytes of a dataset's chunks that are kept; None is HDF5's own number.
 
     Raises:
         MisodiceError: it is none, is damaged, or is open in another program.
     """
     check_is_file(path)
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", rdcc_nbytes=cache)
     except OSError as error:
         raise MisodiceError(f"{path}: {_why_not_opened(path, error)}") from error
     with file:
@@ -162,7 +167,7 @@ def own_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset | None:
 
     Raises:
         MisodiceError: it is no dataset, or has no values, or they are of another file, which HDF5 would open wherever
-            it is (a link, a virtual dataset, or raw bytes), or are packed in a way that is not installed.
+            it is: a link, a virtual dataset, or raw bytes.
     """
     *folders, last = name.split("/")
     parent = file
@@ -196,7 +201,6 @@ def own_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset | None:
             f"{path}: field {name!r}: found shape {list(dataset.shape)} that was never filled, expected values; write "
             "them"
         )
-    _check_filters(path, name, dataset)
     return dataset
 
 
@@ -212,12 +216,29 @@ def _check_link(path: Path, name: str, link: object, parent: h5py.Group | None =
         )
 
 
-def _check_filters(path: Path, name: str, dataset: h5py.Dataset) -> None:
-    packed = dataset.id.get_create_plist()
-    for i in range(packed.get_nfilters()):
-        code, _, _, words = packed.get_filter(i)
-        if not h5py.h5z.filter_avail(code):
-            raise MisodiceError(
-                f"{path}: field {name!r} is packed by HDF5 filter {code} ({words.decode(errors='replace')}), which is "
-                "not installed; repack the file where it was made: h5repack -f GZIP=4 OLD NEW"
-            )
+def values_of(path: Path, dataset: h5py.Dataset, into: type[np.generic] | None = None) -> np.ndarray:
+    """All values of a dataset.
+
+    Args:
+        path: of the file, for messages.
+        dataset: of `own_dataset`.
+        into: type that HDF5 converts to as it reads, so that there is no second copy of a large dataset.
+
+    Raises:
+        MisodiceError: they are packed in a way that is not installed.
+    """
+    try:
+        if into is None or not dataset.ndim:
+            return np.asarray(dataset[()])
+        values = np.empty(dataset.shape, into)
+        dataset.read_direct(values)
+    except OSError as error:
+        packed = dataset.id.get_create_plist()
+        for code, _, _, words in (packed.get_filter(i) for i in range(packed.get_nfilters())):
+            if not h5py.h5z.filter_avail(code):
+                raise MisodiceError(
+                    f"{path}: field {dataset.name!r} is packed by HDF5 filter {code} ({words.decode(errors='replace')}), "
+                    "which is not installed; repack the file where it was made: h5repack -f GZIP=4 OLD NEW"
+                ) from error
+        raise
+    return values

@@ -49,9 +49,8 @@ def mix(
     inputs = [_without(Episodes.read(path), drop) for path in files]
     for path, other in zip(files[1:], inputs[1:], strict=True):
         _check_alike(files[0], inputs[0], path, other)
-    for field, name in FIELDS.items():
-        _check_all_have(field, [getattr(episodes, name) is not None for episodes in inputs], files)
-    inputs = [_in_order_of(inputs[0], other, path) for path, other in zip(files, inputs, strict=True)]
+        _check_same_fields(files[0], inputs[0], path, other)
+    inputs = [_in_order_of(files[0], inputs[0], path, other) for path, other in zip(files, inputs, strict=True)]
     order = [(file, index) for file, episodes in enumerate(inputs) for index in range(episodes.n_episodes)]
     np.random.default_rng(seed).shuffle(order)
     with EpisodesWriter(output, replace(inputs[0].header, created_by="misodice mix"), overwrite) as writer:
@@ -109,19 +108,24 @@ def _check_alike(first: Path, one: Episodes, path: Path, other: Episodes) -> Non
             raise MisodiceError(f"{path}: {name} size is {found}, but {expected} in {first}; mix files of one task")
 
 
-def _check_all_have(field: str, has: list[bool], paths: list[Path]) -> None:
-    if all(has) or not any(has):
-        return
-    name = IN_FILE.get(FIELDS[field], field)
-    # A file without rewards but with returns keeps them; one that has neither needs both left out.
-    raise MisodiceError(
-        f"{paths[has.index(False)]}: has no {name}, but {paths[has.index(True)]} has; write it into the file, or leave "
-        f"it out of all by --drop '[{field}]'"
-    )
+def _check_same_fields(first: Path, one: Episodes, path: Path, other: Episodes) -> None:
+    lacking: dict[Path, list[str]] = {path: [], first: []}
+    for field, name in FIELDS.items():
+        here, there = getattr(other, name) is not None, getattr(one, name) is not None
+        if here != there:
+            lacking[path if there else first].append(field)
+    differing = lacking[path] + lacking[first]
+    if differing:
+        without, with_ = (path, first) if lacking[path] else (first, path)
+        names = " and ".join(IN_FILE.get(FIELDS[field], field) for field in lacking[without])
+        raise MisodiceError(
+            f"{without}: has no {names}, but {with_} has; write what is missing into the file, or leave it out of all "
+            f"by --drop '[{', '.join(differing)}]'"
+        )
 
 
-def _in_order_of(one: Episodes, other: Episodes, path: Path) -> Episodes:
-    """`other` with its features in the order of `one`."""
+def _in_order_of(first: Path, one: Episodes, path: Path, other: Episodes) -> Episodes:
+    """`other` with its features in the order of `one`, which the file `first` has."""
     changed = []
     for name, names in (("obs", "obs_features"), ("state", "state_features")):
         expected, found = getattr(one.header, names), getattr(other.header, names)
@@ -129,15 +133,16 @@ def _in_order_of(one: Episodes, other: Episodes, path: Path) -> Episodes:
             continue
         if sorted(found) != sorted(expected) or len(set(expected)) < len(expected):
             raise MisodiceError(
-                f"{path}: {names} are {_some(found)}, but {_some(expected)} in the first file, so nothing tells which "
-                "entries are the same; write the same names into both files"
+                f"{path}: {names} are {_some(found)}, but {_some(expected)} in {first}, so nothing tells which entries "
+                "are the same; write the same names into both files"
             )
         order = [found.index(each) for each in expected]
         reordered: dict[str, Any] = {name: getattr(other, name)[..., order]}
         other = replace(other, **reordered)
         changed.append(names)
     if changed:
-        logger.warning(f"{path}: {' and '.join(changed)} are in another order; they are put in that of the first file")
+        names = " and ".join(changed)
+        logger.warning(f"{path}: {names} are in another order than in {first}; they are put in that order")
     return other
 
 

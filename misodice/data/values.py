@@ -78,9 +78,10 @@ def as_whole_numbers(where: object, field: str, values: np.ndarray) -> np.ndarra
     Raises:
         MisodiceError: a value is no whole number, or too large for one.
     """
-    with np.errstate(invalid="ignore"):
-        wrong = ~np.isfinite(values) | (values != np.floor(values)) if values.dtype.kind == "f" else values != values
-        wrong |= (values > 2**53) | (values < -(2**53))
+    wide = values.astype(np.float64) if values.dtype.kind == "f" else values
+    wrong = (wide > 2**53) | (wide < -(2**53))
+    if values.dtype.kind == "f":
+        wrong |= ~np.isfinite(wide) | (wide != np.floor(wide))
     if wrong.any():
         place = place_of(wrong)
         raise fault(where, field, f"{values[place]} at {list(place)}", "whole numbers", "write integers")

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from misodice.data.episodes import Episodes
-from misodice.data.preferences import Preferences, PreferencesFile
+from misodice.data.preferences import Preferences, PreferencesFile, possible_pairs
 from misodice.errors import MisodiceError
 from misodice.labelling.labels import Labels
 from misodice.labelling.show import show
@@ -48,7 +48,16 @@ class LabelJob:
         self._labeller, self._episodes = labels.labeller, episodes
         self._is_global_zero, self._console = is_global_zero, console
         self.pairs = labels.labeller.pairs(episodes, labels.n_pairs, labels.seed)
-        self.fingerprint = fingerprint(digest, labels.n_pairs, labels.seed, labels.labeller.identity())
+        possible = possible_pairs(episodes.n_episodes)
+        if len(self.pairs) == possible < labels.n_pairs:
+            console.print(
+                f"labels: {episodes.n_episodes} episodes have {possible} pairs, and labels.n_pairs is "
+                f"{labels.n_pairs}: all pairs are taken",
+                highlight=False,
+            )
+        # Both numbers mean the same pairs, and answers to them may have been paid for.
+        n_pairs = min(labels.n_pairs, possible)
+        self.fingerprint = fingerprint(digest, n_pairs, labels.seed, labels.labeller.identity())
         own = run_dir / "preferences.jsonl"
         where = shared / f"preferences-{self.fingerprint}.jsonl" if shared else own
         self._file = PreferencesFile(labels.path or where, self.pairs, self.fingerprint)
