@@ -14,6 +14,7 @@ import numpy as np
 
 from misodice.data.header import Header
 from misodice.data.values import WRITE_AGAIN, as_flags, as_floats, as_whole_numbers, check_type, fault, place_of
+from misodice.errors import MisodiceError
 
 IN_FILE = {"length": "episode/length", "returns": "episode/return", "won": "episode/won", "source": "episode/source"}
 """Names in the file of those fields of `Episodes` that have another one there."""
@@ -273,12 +274,9 @@ def check_values(lengths: Lengths, header: Header, fields: Mapping[str, np.ndarr
     elif fields["actions"].ndim == 3:
         _check_within_one(lengths, fields["actions"])
     else:
-        raise fault(
-            where,
-            "available_actions",
-            "nothing (the field is missing)",
-            "[R, n, A] with discrete actions",
-            "write all true where every action may always be taken",
+        raise MisodiceError(
+            f"{where}: field 'available_actions' is missing, expected [R, n, A] with discrete actions; write all true "
+            "where every action may always be taken"
         )
 
 

@@ -236,9 +236,10 @@ def values_of(path: Path, dataset: h5py.Dataset, into: type[np.generic] | None =
         packed = dataset.id.get_create_plist()
         for code, _, _, words in (packed.get_filter(i) for i in range(packed.get_nfilters())):
             if not h5py.h5z.filter_avail(code):
+                kind = f"HDF5 filter {code} ({words.decode(errors='replace')})"
                 raise MisodiceError(
-                    f"{path}: field {dataset.name!r} is packed by HDF5 filter {code} ({words.decode(errors='replace')}), "
-                    "which is not installed; repack the file where it was made: h5repack -f GZIP=4 OLD NEW"
+                    f"{path}: field {dataset.name!r} is packed by {kind}, which is not installed; repack the file "
+                    "where it was made: h5repack -f GZIP=4 OLD NEW"
                 ) from error
         raise
     return values

@@ -116,8 +116,8 @@ def read_header(where: object, file: h5py.File) -> Header:
         env = None
     if not isinstance(env, dict):
         raise MisodiceError(
-            f"{where}: attribute env is {shown(env_text if text is None else text)}, expected a JSON object of engine "
-            "and task, such as {}; write it with json.dumps, or leave it out"
+            f"{where}: attribute env is {shown(env_text) if text is None else ' '.join(text.split())[:80]}, expected a "
+            "JSON object of engine and task; write it with json.dumps, or leave it out"
         )
     made_by = file.attrs.get("created_by", "")
     return checked_header(
@@ -127,7 +127,7 @@ def read_header(where: object, file: h5py.File) -> Header:
             obs_features=_listed(where, "obs_features", file.attrs.get("obs_features", "[]")),
             state_features=_listed(where, "state_features", file.attrs.get("state_features", "[]")),
             action_scale=file.attrs.get("action_scale", 1.0),
-            created_by=text_of(made_by) or shown(made_by),
+            created_by=shown(made_by) if (said := text_of(made_by)) is None else said,
         ),
     )
 

@@ -313,7 +313,7 @@ REFUSED = [
     (attributes(obs_features=["x", "y"]), ["obs_features", "2 names", "3, one for each entry of obs"]),
     (attributes(state_features=np.zeros((5, 1))), ["state_features", "a list of names"]),
     (attributes(env='["mamujoco"]'), ["env is", "JSON object"]),
-    (attributes(env="Hopper"), ["env is 'Hopper'", "JSON object"]),
+    (attributes(env="Hopper"), ["env is Hopper", "JSON object"]),
     (attributes(env=3), ["env is", "JSON object"]),
     (attributes(env='{"engine": 3}'), ["env['engine']", "3", "text"]),
     (attributes(env='{"task": "x", "p": NaN}'), ["env is", "JSON object"]),
@@ -395,7 +395,7 @@ def test_discrete_actions_that_are_none(tmp_path, edit, words):
 
 
 def test_returns_that_are_not_the_sums_are_kept_and_told(tmp_path, caplog):
-    path = own_file(tmp_path / "own.h5", fields(episode__return=lambda x: x + [0, 5, 0, 0]))
+    path = own_file(tmp_path / "own.h5", fields(episode__return=lambda x: x + np.array([0, 5, 0, 0])))
     with caplog.at_level(logging.WARNING):
         episodes = Episodes.read(path)
     assert len(caplog.records) == 1

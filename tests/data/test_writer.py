@@ -87,7 +87,7 @@ def test_the_episode_that_is_wrong_is_named_and_nothing_is_left(request, tmp_pat
 @pytest.mark.parametrize("wrong", [None, {"obs": 1}, "episode"])
 def test_something_that_is_no_episode(continuous, tmp_path, wrong):
     with (
-        pytest.raises(MisodiceError, match="episode 0: found .*, expected an Episode"),
+        pytest.raises(MisodiceError, match=r"episode 0: found .*, expected an Episode"),
         EpisodesWriter(tmp_path / "x.h5", continuous.header) as writer,
     ):
         writer.add(wrong)
