@@ -158,7 +158,7 @@ def test_sources_that_are_none_are_told_before_anybody_plays(tmp_path, monkeypat
 def test_a_file_is_not_replaced_without_a_word(tmp_path, capsys):
     path, engine = tmp_path / "a.h5", ["--env", "tests.helpers.tiny_engine.Tiny"]
     command = ["collect", "--output", str(path), *engine, "--sources"]
-    one, two = ('[{"behaviour": "random", "episodes": %d, "source": "r"}]' % count for count in (1, 2))
+    one, two = (f'[{{"behaviour": "random", "episodes": {count}, "source": "r"}}]' for count in (1, 2))
     assert main([*command, one]) == 0
     assert main([*command, two]) == 2
     assert f"{path}: exists already, and is not replaced without your word" in capsys.readouterr().err
