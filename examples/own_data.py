@@ -48,7 +48,7 @@ def main(folder: str = "runs/two_goals", trainer: Mapping[str, Any] | None = Non
     obs, actions, rewards = (np.concatenate([good[name], poor[name]]) for name in ("obs", "actions", "rewards"))
     header = Header(env={"task": "two_goals"}, obs_features=["x", "y"])
     episodes = Episodes.from_arrays(obs, actions, length=[STEPS] * 200, rewards=rewards, header=header)
-    episodes.write("data/two_goals.h5")
+    episodes.write("data/two_goals.h5", overwrite=True)
 
     experiment = Experiment(data=Data(path="data/two_goals.h5", k=40), run_dir=folder, trainer=trainer)
     experiment.fit()

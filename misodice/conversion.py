@@ -16,6 +16,7 @@ from rich.console import Console
 from misodice.data.episodes import Episode, EpisodesWriter, Header
 from misodice.data.importers.base import Importer, fault
 from misodice.data.importers.recognise import FORMATS, importer_of
+from misodice.data.outputs import check_output
 from misodice.data.preferences import mark_of_episodes, write_preferences
 from misodice.envs import Engine, MaMuJoCo, Outline, StarCraft2
 from misodice.errors import MisodiceError
@@ -57,6 +58,7 @@ def convert(
     format: str = "auto",
     action_scale: float | None = None,
     console: Console | None = None,
+    overwrite: bool = False,
 ) -> Converted:
     """Write `output` from a foreign file or folder, holding one block of it in memory at a time.
 
@@ -72,14 +74,19 @@ def convert(
         action_scale: what continuous actions are divided by; None is 1 where all lie within ±1, 4 where they lie
             within ±4, and else the greatest, rounded up.
         console: where notes go; None prints none.
+        overwrite: whether files that are there, the preferences' too, are replaced.
 
     Raises:
-        MisodiceError: the file is of no known layout or malformed, or is no data of `engine`.
+        MisodiceError: the file is of no known layout or malformed, or is no data of `engine`, or there is an output
+            already.
     """
     path, output, console = Path(path), Path(output), console or Console(quiet=True)
     importer = importer_of(path, format)
     if output.exists() and output.samefile(path):
         raise MisodiceError(f"{output}: is the input itself; name another --output")
+    check_output(output, overwrite)
+    if type(importer).preferences is not Importer.preferences:
+        check_output(_beside(output), overwrite)
     with importer, progress(console) as bar:
         task = bar.add_task(f"convert {path.name} ({importer.name}, {importer.unit})", total=importer.total)
         engine = _checked(engine, importer)
@@ -90,7 +97,7 @@ def convert(
             raise fault(path, importer.unit, "no episode of at least one step", "at least one")
         target = _target(engine, importer, first)
         written = steps = 0
-        with EpisodesWriter(output, _header(target, importer, first, scale)) as writer:
+        with EpisodesWriter(output, _header(target, importer, first, scale), overwrite, origin=path) as writer:
             for episode in chain([first], episodes):
                 _check_sizes(importer, first, episode)
                 writer.add(replace(_scaled(importer, episode, scale, target), source=source))
@@ -190,11 +197,16 @@ def _write_preferences(importer: Importer, output: Path) -> Path | None:
     pairs = importer.preferences
     if pairs is None:
         return None
-    path = output.with_suffix(".preferences.jsonl")
+    path = _beside(output)
     with h5py.File(output, "r") as file:
-        mark = mark_of_episodes(file["episode/length"][:], file["episode/return"][:])
+        returns = file["episode/return"][:] if "episode/return" in file else None
+        mark = mark_of_episodes(file["episode/length"][:], returns)
     write_preferences(path, pairs.pairs, pairs.answer, mark)
     return path
+
+
+def _beside(output: Path) -> Path:
+    return output.with_suffix(".preferences.jsonl")
 
 
 def _tell(console: Console, importer: Importer, target: Target, first: Episode, scale: float) -> None:

@@ -387,9 +387,24 @@ def test_files_of_two_scales_are_not_mixed(hopper, tmp_path, capsys):
     files = [str(tmp_path / f"{name}.h5") for name in "ab"]
     assert main(["mix", "--inputs", json.dumps(files), "--output", str(tmp_path / "union.h5")]) == 2
     assert "--action_scale" in capsys.readouterr().err
-    run(tmp_path / "a.npz", tmp_path / "a.h5", *TO_HOPPER, "--action_scale", "4")
+    run(tmp_path / "a.npz", tmp_path / "a.h5", *TO_HOPPER, "--action_scale", "4", "--overwrite", "true")
     assert main(["mix", "--inputs", json.dumps(files), "--output", str(tmp_path / "union.h5")]) == 0
     assert Episodes.read(tmp_path / "union.h5").header.action_scale == 4
+
+
+def test_outputs_are_not_replaced_without_a_word(discrete, tmp_path, capsys):
+    path = write_omapl(tmp_path / "zerg.h5", discrete, PAIRS, [1, 0, 1, 0])
+    run(path, tmp_path / "out.h5", *TO_MARINES)
+    before = {name: (tmp_path / name).read_bytes() for name in ("out.h5", "out.preferences.jsonl")}
+    capsys.readouterr()
+    run(path, tmp_path / "out.h5", *TO_MARINES, status=2)
+    assert "out.h5: exists already" in capsys.readouterr().err
+    (tmp_path / "out.h5").unlink()
+    run(path, tmp_path / "out.h5", *TO_MARINES, status=2)
+    assert "out.preferences.jsonl: exists already" in capsys.readouterr().err
+    assert not (tmp_path / "out.h5").exists()
+    run(path, tmp_path / "out.h5", *TO_MARINES, "--overwrite", "true")
+    assert (tmp_path / "out.preferences.jsonl").read_bytes() == before["out.preferences.jsonl"]
 
 
 # --- what is wrong -------------------------------------------------------------------------------------------------

@@ -6,12 +6,14 @@ from rich.console import Console
 
 from misodice.conversion import convert
 from misodice.data.info import info
-from misodice.data.mix import mix
+from misodice.data.mix import Optional, mix
 from misodice.envs import Engine, Source
 from misodice.rollout.collect import collect
 
 
-def collect_command(output: str, env: Engine, sources: list[Source] | None = None, seed: int = 0) -> None:
+def collect_command(
+    output: str, env: Engine, sources: list[Source] | None = None, seed: int = 0, overwrite: bool = False
+) -> None:
     """Roll behaviour policies out into an episodes file.
 
     Args:
@@ -19,20 +21,25 @@ def collect_command(output: str, env: Engine, sources: list[Source] | None = Non
         env: which environment.
         sources: who acts, how often, under which name; null is the paper's 200 expert and 1000 poor episodes.
         seed: of everything random.
+        overwrite: replace the output where it exists already.
     """
     engine = env.resolve(Console(stderr=True, soft_wrap=True))
-    collect(engine, sources or engine.default_sources(), output, seed)
+    collect(engine, engine.default_sources() if sources is None else sources, output, seed, overwrite=overwrite)
 
 
-def mix_command(inputs: list[str], output: str, seed: int = 0) -> None:
+def mix_command(
+    inputs: list[str], output: str, seed: int = 0, drop: list[Optional] | None = None, overwrite: bool = False
+) -> None:
     """Combine episodes files of one environment into one shuffled D_U.
 
     Args:
         inputs: files to combine.
         output: file to write.
         seed: of the shuffle.
+        drop: fields to leave out, some of rewards, return, won, source, where not all files have them.
+        overwrite: replace the output where it exists already.
     """
-    mix(inputs, output, seed)
+    mix(inputs, output, seed, drop or [], overwrite)
 
 
 def convert_command(
@@ -42,6 +49,7 @@ def convert_command(
     source: str | None = None,
     format: str = "auto",
     action_scale: float | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Turn another project's data set file into an episodes file.
 
@@ -54,15 +62,17 @@ def convert_command(
             Importer; auto tells it by the contents.
         action_scale: what continuous actions are divided by; null is 1 where all are within ±1, 4 where all are within
             ±4 as in ComaDICE, and else the greatest, rounded up.
+        overwrite: replace the outputs where they exist already.
     """
-    convert(input, output, env, source, format, action_scale, Console(stderr=True, soft_wrap=True))
+    convert(input, output, env, source, format, action_scale, Console(stderr=True, soft_wrap=True), overwrite)
 
 
-def info_command(path: str, plot: str | None = None) -> None:
+def info_command(path: str, plot: str | None = None, overwrite: bool = False) -> None:
     """Describe an episodes file, as the paper's Table 2 does.
 
     Args:
         path: the file.
-        plot: picture of the returns' histogram to write (.png).
+        plot: picture of the returns' histogram to write (.png, .pdf, .svg and others).
+        overwrite: replace the picture where it exists already.
     """
-    info(path, plot)
+    info(path, plot, overwrite)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from misodice.errors import MisodiceError
 from misodice.runs.files import cannot_write, write_bytes
@@ -77,16 +79,167 @@ class Sink(io.FileIO):
             raise MisodiceError(cannot_write(self.path, self.failure)) from self.failure
 
 
-def own_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    """Dataset `name`, whose numbers are in this file.
+def check_is_file(path: Path, missing: str = "no such file; make one with `misodice collect`") -> None:
+    """Refuse what is no ordinary file, before a library waits for a pipe or takes a folder for damage.
+
+    Args:
+        path: the file.
+        missing: what is said where nothing is there.
 
     Raises:
-        MisodiceError: they are of another file, which HDF5 would open wherever it is: a link, a virtual dataset, or raw
-            bytes.
+        MisodiceError: nothing is there, or a folder, a pipe or a device.
     """
-    dataset = file[name]
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MisodiceError(f"{path}: {missing}") from error
+    except (OSError, ValueError) as error:
+        raise MisodiceError(f"{path}: cannot be read ({error}); name another file, or mend its rights") from error
+    if stat.S_ISDIR(mode):
+        raise MisodiceError(f"{path}: is a folder, expected a file; name the file in it")
+    if not stat.S_ISREG(mode):
+        raise MisodiceError(f"{path}: is a pipe or a device, expected a file; copy the data into a file")
+
+
+@contextmanager
+def open_to_read(path: Path, cache: int | None = None) -> Iterator[h5py.File]:
+    """An HDF5 file, and whatever goes wrong while it is read as a MisodiceError.
+
+    Args:
+        path: the file.
+        cache: bytes of a dataset's chunks that are kept; None is HDF5's own number.
+
+    Raises:
+        MisodiceError: it is none, is damaged, or is open in another program.
+    """
+    check_is_file(path)
+    try:
+        file = h5py.File(path, "r", rdcc_nbytes=cache)
+    except OSError as error:
+        raise MisodiceError(f"{path}: {_why_not_opened(path, error)}") from error
+    with file:
+        try:
+            yield file
+        except MisodiceError:
+            raise
+        except MemoryError as error:
+            raise MisodiceError(
+                f"{path}: does not fit into memory ({_on_one_line(error)}); split it, or use a machine with more"
+            ) from error
+        # What h5py raises on damaged bytes is no closed list.
+        except Exception as error:
+            raise MisodiceError(
+                f"{path}: cannot be read ({type(error).__name__}: {_on_one_line(error)}); it may be damaged: make it "
+                "again"
+            ) from error
+
+
+def _why_not_opened(path: Path, error: OSError) -> str:
+    said = _on_one_line(error)
+    if isinstance(error, PermissionError):
+        return f"cannot be read ({said}); mend its rights, or copy it to where you may read"
+    if isinstance(error, BlockingIOError) or "Resource temporarily unavailable" in said:
+        return "is open for writing in another program; close it there (such as a notebook) and give the command again"
+    if "unable to lock file" in said:
+        return (
+            f"cannot be locked, as on some network disks ({said}); set HDF5_USE_FILE_LOCKING=FALSE while nobody "
+            "writes it"
+        )
+    if "already open for write" in said:
+        return (
+            "a program that wrote it has not closed it; close it there, or after a crash of that program clear the "
+            f"mark with: h5clear -s {path}"
+        )
+    size = path.stat().st_size
+    if not size:
+        return "not a readable HDF5 file: it is empty; make it again"
+    if "truncated file" in said:
+        return f"not a readable HDF5 file: it is cut off after {size} bytes ({said}); copy or make it again"
+    return f"not a readable HDF5 file ({said}); it is of another kind or damaged: name another, or make it again"
+
+
+def _on_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def own_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset | None:
+    """Dataset `name`, whose numbers are in this file; None where there is none.
+
+    Raises:
+        MisodiceError: it is no dataset, or has no values, or they are of another file, which HDF5 would open wherever
+            it is: a link, a virtual dataset, or raw bytes.
+    """
+    *folders, last = name.split("/")
+    parent = file
+    for folder in folders:
+        found = parent.get(folder, getlink=True)
+        if found is None:
+            return None
+        _check_link(path, folder, found)
+        parent = parent[folder]
+        if not isinstance(parent, h5py.Group):
+            raise MisodiceError(f"{path}: {folder!r}: found a dataset, expected the group of {name!r}; move it away")
+    link = parent.get(last, getlink=True)
+    if link is None:
+        return None
+    _check_link(path, name, link, parent)
+    dataset = parent[last]
+    if not isinstance(dataset, h5py.Dataset):
+        kind = "a group" if isinstance(dataset, h5py.Group) else "a type"
+        inside = f" of {sorted(dataset)[:5]}" if isinstance(dataset, h5py.Group) else ""
+        raise MisodiceError(
+            f"{path}: field {name!r}: found {kind}{inside}, expected a dataset; write one array under that name"
+        )
     if dataset.file.filename != file.filename or dataset.is_virtual or dataset.external:
         raise MisodiceError(
             f"{path}: field {name!r} lies in another file, expected it in this one: copy it in (h5repack does)"
         )
+    if dataset.shape is None:
+        raise MisodiceError(f"{path}: field {name!r}: found an empty dataspace, expected an array; write its values")
+    if dataset.size and not dataset.id.get_storage_size():
+        raise MisodiceError(
+            f"{path}: field {name!r}: found shape {list(dataset.shape)} that was never filled, expected values; write "
+            "them"
+        )
     return dataset
+
+
+def _check_link(path: Path, name: str, link: object, parent: h5py.Group | None = None) -> None:
+    if isinstance(link, h5py.ExternalLink):
+        raise MisodiceError(
+            f"{path}: field {name!r} lies in another file ({link.filename}), expected it in this one: copy it in "
+            "(h5repack does)"
+        )
+    if isinstance(link, h5py.SoftLink) and parent is not None and parent.get(name.rpartition("/")[2]) is None:
+        raise MisodiceError(
+            f"{path}: field {name!r} is a link to {link.path!r}, which is not there, expected an array; write it"
+        )
+
+
+def values_of(path: Path, dataset: h5py.Dataset, into: type[np.generic] | None = None) -> np.ndarray:
+    """All values of a dataset.
+
+    Args:
+        path: of the file, for messages.
+        dataset: of `own_dataset`.
+        into: type that HDF5 converts to as it reads, so that there is no second copy of a large dataset.
+
+    Raises:
+        MisodiceError: they are packed in a way that is not installed.
+    """
+    try:
+        if into is None or not dataset.ndim:
+            return np.asarray(dataset[()])
+        values = np.empty(dataset.shape, into)
+        dataset.read_direct(values)
+    except OSError as error:
+        packed = dataset.id.get_create_plist()
+        for code, _, _, words in (packed.get_filter(i) for i in range(packed.get_nfilters())):
+            if not h5py.h5z.filter_avail(code):
+                kind = f"HDF5 filter {code} ({words.decode(errors='replace')})"
+                raise MisodiceError(
+                    f"{path}: field {dataset.name!r} is packed by {kind}, which is not installed; repack the file "
+                    "where it was made: h5repack -f GZIP=4 OLD NEW"
+                ) from error
+        raise
+    return values

@@ -37,21 +37,31 @@ ANSWERS: dict[int, Answer] = {code: answer for answer, code in CODES.items()}
 Line = dict[str, Any]
 
 
+def possible_pairs(n_episodes: int) -> int:
+    """How many unordered pairs of different episodes there are."""
+    return n_episodes * (n_episodes - 1) // 2
+
+
 def sample_pairs(n_episodes: int, n_pairs: int, seed: int) -> np.ndarray:
     """Pairs of different episodes, no unordered pair twice, each in random orientation (paper B.2).
 
     Returns:
-        Indices of episodes, int64 [n_pairs, 2].
+        Indices of episodes, int64 [n_pairs, 2], or all pairs where there are fewer.
 
     Raises:
-        MisodiceError: there are fewer pairs than asked for.
+        MisodiceError: n_pairs or seed is too small, or there is one episode alone.
     """
-    possible = n_episodes * (n_episodes - 1) // 2
-    if not 0 < n_pairs <= possible:
+    if n_pairs < 1:
+        raise MisodiceError(f"labels.n_pairs is {n_pairs}, expected at least 1; give how many pairs are asked")
+    if seed < 0:
+        raise MisodiceError(f"labels.seed is {seed}, expected at least 0; choose another")
+    possible = possible_pairs(n_episodes)
+    if not possible:
         raise MisodiceError(
-            f"labels.n_pairs is {n_pairs}, expected 1 to {possible}, the number of pairs of {n_episodes} episodes; "
-            "lower it or give more episodes"
+            f"labels: {n_episodes} episode has no other to be compared with, expected at least 2; give more episodes, "
+            "or --data.ranking return, which asks for no pairs"
         )
+    n_pairs = min(n_pairs, possible)
     rng = np.random.default_rng(seed)
     number = rng.choice(possible, n_pairs, replace=False)
     # Pairs i < j are numbered j(j−1)/2 + i; the two corrections undo the rounding of the square root.

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from misodice.data.episodes import Episodes
-from misodice.data.preferences import Preferences, PreferencesFile, read_header
+from misodice.data.preferences import Preferences, PreferencesFile, possible_pairs, read_header
 from misodice.errors import MisodiceError
 from misodice.labelling.labels import Labels
 from misodice.labelling.show import show
@@ -60,8 +60,15 @@ class LabelJob:
                 f"labels.path: the folder {Path(labels.path).parent} does not exist; make it, or correct the path"
             )
         pairs = labels.labeller.pairs(episodes, labels.n_pairs, labels.seed)
-        # The labeller decides by itself which of its options count.
-        mark = fingerprint(digest, labels.n_pairs, labels.seed, labels.labeller.identity())
+        possible = possible_pairs(episodes.n_episodes)
+        if len(pairs) == possible < labels.n_pairs:
+            console.print(
+                f"labels: {episodes.n_episodes} episodes have {possible} pairs, and labels.n_pairs is "
+                f"{labels.n_pairs}: all pairs are taken"
+            )
+        # Both numbers mean the same pairs, and answers to them may have been paid for.
+        n_pairs = min(labels.n_pairs, possible)
+        mark = fingerprint(digest, n_pairs, labels.seed, labels.labeller.identity())
         described = config_of(labels)["init_args"]
         self._made_by: dict[str, Any] = {name: described[name] for name in ASKED} | {"data": digest}
         own = run_dir / "preferences.jsonl"

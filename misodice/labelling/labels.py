@@ -14,7 +14,7 @@ class Labels(Part):
 
     Args:
         labeller: RuleLabeller, OracleLabeller, LLMLabeller, RecordedLabeller, or the class path of your own.
-        n_pairs: pairs of episodes; RecordedLabeller brings its own.
+        n_pairs: pairs of episodes, all of them where there are fewer; RecordedLabeller brings its own.
         seed: which pairs; it is not the run's seed, so that runs of several seeds may share answers that were paid for.
         held_out: share of the pairs with a winner that the preference stage is judged by and never trained on.
         path: preferences file to use and go on with; null is the run's own preferences.jsonl, or with --shared_stages

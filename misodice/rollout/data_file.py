@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from misodice.data.episodes import Episodes
+from misodice.data.hdf5 import check_is_file
+from misodice.data.header import plain
 from misodice.envs.base import TeamEnv
 from misodice.envs.engine import Engine, Source
 from misodice.errors import MisodiceError
@@ -32,8 +34,7 @@ def find_or_make(path: str | None, engine: Engine | None, is_global_zero: bool, 
     """
     here = None if engine is None else engine.resolve(console)
     if path is not None:
-        if not Path(path).is_file():
-            raise MisodiceError(f"data.path: {path} does not exist; name a file, or leave it out to have one made")
+        check_is_file(Path(path), "does not exist; name a file, or leave data.path out to have one made")
         return Path(path)
     if here is None:
         raise MisodiceError("data.path: no file is named, and no env could make one; name a file, or an --env")
@@ -78,7 +79,7 @@ def check_against_env(path: Path, episodes: Episodes, engine: Engine, console: C
             "comparable: choose a file of that engine, or the --env that made the file"
         )
     with closing(engine.make(1)) as sample:
-        expected = sample.header.env
+        expected = plain(sample.header.env)
         _check_options(path, found, expected)
         _check_sizes(path, episodes, sample, engine.task)
     if found.get("version") != expected.get("version"):

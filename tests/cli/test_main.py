@@ -174,7 +174,7 @@ def test_a_trained_policy_and_a_class_path_act_in_collect(smax_file, tmp_path, c
     command = ["collect", "--output", str(tmp_path / "x.h5"), "--env", "SMAX", "--env.task", "zerg_5_vs_5"]
     assert main([*command, "--sources", json.dumps(sources)]) == 0
     assert sorted(Episodes.read(tmp_path / "x.h5").source) == ["mine", "mine", "random", "random"]
-    command[-1] = "3m"
+    command[2], command[-1] = str(tmp_path / "y.h5"), "3m"
     capsys.readouterr()
     assert main([*command, "--sources", json.dumps(sources[:1])]) == 2
     assert "choose a policy of this task" in capsys.readouterr().err

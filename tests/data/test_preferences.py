@@ -42,10 +42,25 @@ def test_pairs_of_a_huge_file():
     assert (pairs[:, 0] != pairs[:, 1]).all()
 
 
-@pytest.mark.parametrize("n_pairs", [0, 11])
-def test_too_many_pairs_are_refused(n_pairs):
-    with pytest.raises(MisodiceError, match=f"n_pairs is {n_pairs}, expected 1 to 10"):
-        sample_pairs(5, n_pairs, 0)
+def test_all_pairs_are_taken_where_there_are_fewer():
+    pairs = sample_pairs(5, 2000, 0)
+    assert len({frozenset(pair) for pair in pairs.tolist()}) == 10
+    np.testing.assert_array_equal(pairs, sample_pairs(5, 10, 0))
+    assert sorted(sample_pairs(2, 2000, 0)[0]) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((5, 0, 0), "n_pairs is 0, expected at least 1"),
+        ((5, -3, 0), "n_pairs is -3, expected at least 1"),
+        ((1, 10, 0), "1 episode has no other"),
+        ((5, 3, -1), "seed is -1, expected at least 0"),
+    ],
+)
+def test_no_pairs_are_refused(arguments, words):
+    with pytest.raises(MisodiceError, match=words):
+        sample_pairs(*arguments)
 
 
 def open_file(tmp_path, fingerprint="abc", pairs=PAIRS):

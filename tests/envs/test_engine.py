@@ -72,6 +72,22 @@ def test_a_header_may_name_none(env):
     assert engine_of_file(env) is None
 
 
+@pytest.mark.parametrize(
+    ("engine", "options", "words"),
+    [
+        ("mamujoco", {"partition": 31}, "'partition' of mamujoco is 31, expected str | None"),
+        ("mamujoco", {"partition": ["3x1"]}, "'partition' of mamujoco"),
+        ("mamujoco", {"agent_obsk": "one"}, "'agent_obsk' of mamujoco is 'one', expected int | None"),
+        ("mamujoco", {"agent_obsk": True}, "'agent_obsk' of mamujoco is True"),
+        ("mamujoco", {"layout": "full"}, "'layout' of mamujoco is 'full'"),
+        ("starcraft2", {"games": 2.5}, r"'games' of starcraft2 is 2\.5, expected int"),
+    ],
+)
+def test_a_header_with_an_odd_value_is_refused(engine, options, words):
+    with pytest.raises(MisodiceError, match=words.replace("|", r"\|") + ".*; mend the attribute env"):
+        engine_of_file({"engine": engine, "task": "Hopper", **options})
+
+
 def test_what_an_engine_of_a_users_own_does_not_have_is_said():
     class Bare(Tiny):
         name = "bare"

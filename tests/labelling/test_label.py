@@ -147,7 +147,7 @@ def test_runs_may_share_answers(smax_file, tmp_path, capsys):
     ("options", "words"),
     [
         (["--preference", "RewardModel", "--policy.weight", "local_weight"], ["'local_weight'", "OMAPL"]),
-        (["--labels.n_pairs", "497"], ["labels.n_pairs is 497", "1 to 496"]),
+        (["--labels.n_pairs", "0"], ["labels.n_pairs is 0", "at least 1"]),
     ],
 )
 def test_bad_options_are_refused_before_anything(smax_file, tmp_path, capsys, options, words):

@@ -130,3 +130,43 @@ def test_the_agents_of_an_environment_stand_in_order_of_the_actuators():
     assert isinstance(env.header, Header)
     with pytest.raises(MisodiceError, match="engine tiny has no observation of the whole body"):
         _ = env.single_obs
+
+
+@pytest.mark.parametrize(
+    ("sources", "options", "words"),
+    [
+        ([], {}, "sources: found none"),
+        ([Source("random", 0, "a")], {}, r"sources\[0\]: episodes is 0, expected a whole number of at least 1"),
+        ([Source("random", 1, "a"), Source("random", -3, "b")], {}, r"sources\[1\]: episodes is -3"),
+        ([Source("random", 1.5, "a")], {}, r"episodes is 1\.5"),
+        ([Source("random", True, "a")], {}, r"episodes is True"),
+        ([Source("random", 1, "a", noise=-0.1)], {}, r"noise is -0\.1"),
+        ([Source("random", 1, "a", noise=float("nan"))], {}, "noise is nan"),
+        ([Source("random", 1, "")], {}, "source is ''"),
+        ([Source("random", 1, "a")], {"seed": -1}, "seed is -1"),
+        ([Source("random", 1, "a")], {"seed": 0.5}, r"seed is 0\.5"),
+        ([Source("random", 1, "a"), Source("nobody", 1, "b")], {}, "behaviour 'nobody': not found"),
+    ],
+)
+def test_sources_that_are_none_are_told_before_anybody_plays(tmp_path, monkeypatch, sources, options, words):
+    monkeypatch.setattr(TinyEnv, "reset", lambda *_, **__: pytest.fail("somebody plays"))
+    with pytest.raises(MisodiceError, match=words):
+        collect(Tiny(), sources, tmp_path / "a.h5", **{"seed": 0} | options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_not_replaced_without_a_word(tmp_path, capsys):
+    path, engine = tmp_path / "a.h5", ["--env", "tests.helpers.tiny_engine.Tiny"]
+    command = ["collect", "--output", str(path), *engine, "--sources"]
+    one, two = (f'[{{"behaviour": "random", "episodes": {count}, "source": "r"}}]' for count in (1, 2))
+    assert main([*command, one]) == 0
+    assert main([*command, two]) == 2
+    assert f"{path}: exists already, and is not replaced without your word" in capsys.readouterr().err
+    assert Episodes.read(path).n_episodes == 1
+    assert main([*command, two, "--overwrite", "true"]) == 0
+    assert Episodes.read(path).n_episodes == 2
+    assert main([*command, "[]", "--overwrite", "true"]) == 2
+    assert "sources: found none" in capsys.readouterr().err
+    assert main(["collect", "--output", str(tmp_path), *engine]) == 2
+    assert "is a folder" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["a.h5"]

@@ -31,8 +31,10 @@ def test_a_file_is_made_once_from_the_engines_sources(tmp_path, monkeypatch, pri
 
 
 def test_what_cannot_be_found_or_made_is_said(tmp_path, printed):
-    with pytest.raises(MisodiceError, match=r"data\.path: .*none\.h5 does not exist"):
+    with pytest.raises(MisodiceError, match=r"none\.h5: does not exist; name a file, or leave data\.path out"):
         find_or_make(str(tmp_path / "none.h5"), Tiny(), True, printed)
+    with pytest.raises(MisodiceError, match="is a folder, expected a file"):
+        find_or_make(str(tmp_path), Tiny(), True, printed)
     with pytest.raises(MisodiceError, match="no file is named, and no env could make one"):
         find_or_make(None, None, True, printed)
 
@@ -66,6 +68,22 @@ def test_another_version_is_a_warning(made, printed):
     header = replace(episodes.header, env={**episodes.header.env, "version": "0"})
     check_against_env(path, replace(episodes, header=header), Tiny(), printed)
     assert "was made with 0, rollouts use 1" in printed.file.getvalue()
+
+
+class Sized(Tiny):
+    """Its header has a pair, which JSON gives back as a list."""
+
+    def make(self, num_envs):
+        env = super().make(num_envs)
+        env.header.env["sizes"] = (1, 2)
+        return env
+
+
+def test_an_option_that_is_a_pair_is_the_same_in_the_file(made, printed):
+    path, episodes = made
+    header = replace(episodes.header, env={**episodes.header.env, "sizes": [1, 2]})
+    engine = Sized()
+    assert check_against_env(path, replace(episodes, header=header), engine, printed) is engine
 
 
 @pytest.mark.parametrize(

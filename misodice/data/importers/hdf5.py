@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from misodice.data.hdf5 import own_dataset
+from misodice.data.hdf5 import open_to_read, own_dataset
 from misodice.data.importers.base import Importer, check_numeric, check_size, fault, reading
 
 BLOCK = 2**26
@@ -21,8 +21,8 @@ class Hdf5Importer(Importer):
     """An importer of an HDF5 file: opens it, and checks datasets before they are read."""
 
     def open(self) -> None:
+        self.file = self._open_files.enter_context(open_to_read(self.path, cache=CACHE))
         with reading(self.path, "HDF5"):
-            self.file = self._open_files.enter_context(h5py.File(self.path, "r", rdcc_nbytes=CACHE))
             self.options = {str(name): _plain(value) for name, value in self.file.attrs.items()}
 
     def field(self, name: str, *ranks: int) -> h5py.Dataset:
@@ -33,10 +33,9 @@ class Hdf5Importer(Importer):
         """
         with reading(self.path, f"HDF5, field {name!r}"):
             names = sorted(str(other) for other in self.file)
-            dataset = self.file.get(name)
-            if not isinstance(dataset, h5py.Dataset):
-                raise fault(self.path, name, f"no such dataset among {names[:20]}", self.layout)
             dataset = own_dataset(self.path, self.file, name)
+            if dataset is None:
+                raise fault(self.path, name, f"no such dataset among {names[:20]}", self.layout)
             shape, dtype = dataset.shape, dataset.dtype
         check_numeric(self.path, name, dtype)
         if shape is None or len(shape) not in ranks:

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 
 from misodice.data.episodes import FORMAT
+from misodice.data.hdf5 import check_is_file, open_to_read
 from misodice.data.importers.base import Importer, reading
 from misodice.data.importers.comadice import ComaDICEImporter
 from misodice.data.importers.og_marl import METADATA, OGMARLImporter
@@ -25,6 +26,8 @@ FORMATS: tuple[type[Importer], ...] = (
     OGMARLImporter,
 )
 PICKLE = b"\x80"
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""How a file begins, also one that another program has locked, which h5py takes for none."""
 
 
 def importer_of(path: Path, name: str = "auto") -> Importer:
@@ -70,9 +73,8 @@ def _folder(path: Path) -> Importer:
 
 
 def _file(path: Path) -> Importer:
-    with reading(path, "a file"):
-        is_hdf5 = h5py.is_hdf5(path)
-    if is_hdf5:
+    check_is_file(path)
+    if _start(path) == HDF5 or h5py.is_hdf5(path):
         return _hdf5(path)
     if _is_torch(path):
         return OMIGASMACImporter(path)
@@ -101,7 +103,7 @@ def _archived(path: Path) -> list[str]:
 
 
 def _hdf5(path: Path) -> Importer:
-    with reading(path, "HDF5"), h5py.File(path, "r") as file:
+    with open_to_read(path) as file:
         names = {str(name) for name in file}
         own = file.attrs.get("format") == FORMAT
     if own:
