@@ -226,20 +226,23 @@ class Experiment:
             self.run.join_metrics([stage.name for stage in chosen])
             return self._summarise(pipeline, preferences)
 
-    def label(self, show: int | None = None, dry_run: bool = False) -> None:
+    def label(self, show: int | None = None, dry_run: bool = False, output: str | None = None) -> None:
         """Phase 1 alone: ask for preferences, learn the reward, rank the episodes.
 
         Args:
             show: print this many pairs as the labeller sees them, with its answers so far, and do nothing else.
             dry_run: print what the answers would cost, and do nothing else.
+            output: with show: text file to write the pairs to, whole, in place of the terminal; it must not exist.
         """
+        if output is not None and show is None:
+            raise MisodiceError(f"output is {output!r}, which goes with show alone; give --show 3 too")
         if show is not None:
-            self._label_job().show(show)
+            self._label_job().show(show, None if output is None else Path(output))
         elif dry_run:
             self._label_job().estimate()
         else:
             with self._working():
-                pipeline, preferences = self._pipeline(self.stages[:1], [])
+                pipeline, preferences = self._pipeline(self.stages[:1], [], ask_again=True)
                 pipeline.fit(resume=False)
                 if self.is_global_zero and not self.trainer.fast:
                     self._report_labels(pipeline, preferences)
@@ -300,14 +303,18 @@ class Experiment:
             self.console,
         )
 
-    def _pipeline(self, stages: Sequence[Stage], retrain: list[str]) -> tuple[Pipeline, Preferences | None]:
+    def _pipeline(
+        self, stages: Sequence[Stage], retrain: list[str], ask_again: bool = False
+    ) -> tuple[Pipeline, Preferences | None]:
         """The stages on their data, every pair answered that they learn from."""
         evaluation = self.evaluation  # first: what cannot be played is told before anybody is asked
         job = self._label_job() if any(stage.needs_pairs for stage in stages) else None
-        preferences = None if job is None else self._answers(job)
+        preferences = None if job is None else self._answers(job, ask_again)
         held_out = self.labels.held_out
         pairs = None if preferences is None else LabelledPairs.of(preferences, held_out, self.seed)
-        answers = None if job is None else fingerprint(job.fingerprint, held_out)
+        # A pair that is left out now may have an answer in a later run.
+        without = [] if job is None or not job.left_out else [sorted(job.left_out)]
+        answers = None if job is None else fingerprint(job.fingerprint, held_out, *without)
         rollouts = None
         if evaluation is not None and stages[-1] is self.stages[-1] and not self.trainer.fast:
             rollouts = LogRollouts(evaluation, self.rollout.every_n_epochs)
@@ -329,11 +336,11 @@ class Experiment:
         )
         return pipeline, preferences
 
-    def _answers(self, job: LabelJob) -> Preferences:
+    def _answers(self, job: LabelJob, ask_again: bool) -> Preferences:
         if self.trainer.fast:
             # fast_dev_run asks nobody: that the first is always better is as good as any answer.
             return Preferences(job.pairs, np.zeros(len(job.pairs), np.int8), {})
-        return job.answer()
+        return job.answer(ask_again)
 
     def _save_config(self) -> None:
         # The results that lie there are of the config that is replaced here.

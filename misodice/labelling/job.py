@@ -11,6 +11,7 @@ from misodice.data.episodes import Episodes
 from misodice.data.preferences import Preferences, PreferencesFile
 from misodice.errors import MisodiceError
 from misodice.labelling.labels import Labels
+from misodice.labelling.left_out import left_out
 from misodice.labelling.show import show
 from misodice.runs.fingerprint import fingerprint
 
@@ -54,33 +55,55 @@ class LabelJob:
         self._file = PreferencesFile(labels.path or where, self.pairs, self.fingerprint)
         self._copy = PreferencesFile(own, self.pairs, self.fingerprint) if shared and labels.path is None else None
 
-    def show(self, k: int) -> None:
-        """Print `k` pairs as the labeller sees them, with its answers so far."""
-        show(self._labeller, self._episodes, self._file, k, self._console)
+    @property
+    def left_out(self) -> dict[int, str]:
+        """Why each pair is left out that the labeller could get no answer for."""
+        return left_out(self._file.lines)
+
+    def show(self, k: int, output: Path | None = None) -> None:
+        """Print `k` pairs as the labeller sees them, with its answers so far, or write them whole to a file.
+
+        Raises:
+            MisodiceError: `k` is less than 1, or the file exists or cannot be written.
+        """
+        show(self._labeller, self._episodes, self._file, k, self._console, output)
 
     def estimate(self) -> None:
         """Print what the missing answers would cost; nothing is asked."""
         estimate = self._labeller.estimate(self._episodes, self._file)
         self._console.print(f"{type(self._labeller).__name__}: {estimate}", highlight=False)
 
-    def answer(self) -> Preferences:
+    def answer(self, ask_again: bool = False) -> Preferences:
         """Have every pair answered that is not answered yet, by one process alone, and return all answers.
+
+        Args:
+            ask_again: ask for pairs too that an earlier run went on without, since asking for them failed.
+
+        Returns:
+            All answers; a pair that is left out is a tie with its reason.
 
         Raises:
             MisodiceError: the labeller cannot judge these episodes, or every pair is a tie.
         """
-        if not self._file.missing:
-            self._console.print(f"labels: up to date ({self._file.path}), not asked again")
+        if not self._file.missing or (not ask_again and not _open(self._file)):
+            self._console.print(f"labels: up to date ({self._file.path}), not asked again", highlight=False)
         elif self._is_global_zero:
             self._labeller.label(self._episodes, self._file)
-        while (file := PreferencesFile(self._file.path, self.pairs, self.fingerprint)).missing:
+        while pairs := _open(file := PreferencesFile(self._file.path, self.pairs, self.fingerprint)):
+            if self._is_global_zero:
+                raise MisodiceError(
+                    f"{file.path}: {type(self._labeller).__name__}.label ended, and {len(pairs)} pairs have no answer; "
+                    "it must append one for each"
+                )
             # Answers of a language model may take longer than any barrier between processes waits.
             time.sleep(1.0)
-        if self._copy and not self._copy.lines and self._is_global_zero:
+        self._file = file
+        if self._copy and self._is_global_zero and len(self._copy.lines) < len(file.lines):
             with self._copy:
-                self._copy.append(*file.lines)
+                self._copy.append(*file.lines[len(self._copy.lines) :])
         # What was just read, and not the path again: a run with other labels may have set the file aside by now.
-        preferences = Preferences.of(file.lines)
+        without = [file.preference(pair, "tie", why) for pair, why in self.left_out.items()]
+        preferences = Preferences.of([*file.lines, *without])
         self._report(preferences)
         return preferences
 
@@ -96,4 +119,17 @@ class LabelJob:
             f"labels: {int(preferences.informative.sum())} of {len(preferences.answer)} pairs have a winner"
             + (f"; left out as ties: {reasons}" if reasons else ""),
             highlight=False,
+            markup=False,
         )
+        if self.left_out:
+            self._console.print(
+                f"labels: {len(self.left_out)} of these ties have no answer, since asking for it failed; `misodice "
+                "label` asks again",
+                highlight=False,
+            )
+
+
+def _open(file: PreferencesFile) -> list[int]:
+    """Pairs that have no answer and are not left out."""
+    without = left_out(file.lines)
+    return [pair for pair in file.missing if pair not in without]
