@@ -109,6 +109,11 @@ class LabelJob:
 
     def _report(self, preferences: Preferences) -> None:
         reasons = ", ".join(f"{count} {why}" for why, count in preferences.tie_reasons.items())
+        if len(self.left_out) == len(preferences.answer):
+            raise MisodiceError(
+                f"{self._file.path}: none of the {len(preferences.answer)} pairs has an answer ({reasons}); `misodice "
+                "label` asks them again"
+            )
         if not preferences.informative.any():
             raise MisodiceError(
                 f"{self._file.path}: all {len(preferences.answer)} pairs are ties ({reasons}), so there is nothing to "

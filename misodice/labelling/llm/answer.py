@@ -45,12 +45,13 @@ class Named:
 def read_answer(text: str) -> Named:
     """Winner and reason in a model's text.
 
-    Understood are a JSON object (also in a code fence, with a trailing comma, single or typographic quotes), a line such
-    as `Winner: first`, `\\boxed{first}`, `<answer>first</answer>`, and a text that is the bare word. Reasoning in
+    Understood are a JSON object (also in a code fence, with a trailing comma, single or typographic quotes), a line
+    such as `Winner: first`, `\\boxed{first}`, `<answer>first</answer>`, and a text that is the bare word. Reasoning in
     `<think>…</think>` is cut away first. Names in several places count only where all say the same.
     """
     text = without_reasoning(text)
-    names: list[Answer | None] = []
+    names = [_answer(match[1] or match[3]) for match in _MARKED.finditer(text)]
+    text = _MARKED.sub(" ", text)
     reasons: list[str] = []
     rest: list[str] = []
     end = 0
@@ -60,7 +61,7 @@ def read_answer(text: str) -> Named:
         for key, value in pairs:
             if key == "reason":
                 reasons.append(value)
-            elif key in KEYS:
+            elif key in KEYS and not isinstance(value, _Object):  # of an object in it, the inner keys count
                 names.append(_answer(value))
     rest.append(text[end:])
     outside = "\n".join(rest)
@@ -97,10 +98,8 @@ def _answer(value: Any) -> Answer | None:
     return ANSWERS.get(words) or ANSWERS.get(words.removesuffix(" episode"))
 
 
-def _labelled(text: str) -> Iterator[Answer | None]:
-    """Answers that stand behind a word such as `Winner:` in a line of their own, or in a mark for answers."""
-    for match in _MARKED.finditer(text):
-        yield _answer(match[1] or match[3])
+def _labelled(text: str) -> Iterator[Answer]:
+    """Answers that stand behind a word such as `Winner:` in a line of their own."""
     for line in text.splitlines():
         labelled = _LABELLED.fullmatch(" ".join(re.sub(r"[*_`\"'“”#>.!]", "", line).split()))
         if labelled and (answer := _answer(labelled[1])):

@@ -10,7 +10,7 @@ from typing import Any
 
 from misodice.errors import MisodiceError
 from misodice.labelling.llm.completion import Reply, read_completion
-from misodice.labelling.llm.failures import FailedError, failure_of, said_in
+from misodice.labelling.llm.failures import FailedError, failure_of, one_line, said_in
 from misodice.labelling.llm.ledger import Ledger
 from misodice.labelling.llm.live import Body, budget_reached
 from misodice.labelling.llm.question import Request
@@ -124,9 +124,10 @@ class BatchRun:
             )
         if batch.status in ("failed", "cancelled"):
             errors = (batch.errors.data or []) if batch.errors else []
-            said = "; ".join(str(error.message) for error in errors) or "no reason given"
+            said = one_line("; ".join(str(error.message) for error in errors)) or "no reason given"
+            said = self.server.without_key(said)
             raise MisodiceError(
-                f"LLMLabeller: the server {batch.status} batch {batch_id}: {self.server.without_key(said)}. What was answered is kept: the same "
+                f"LLMLabeller: the server {batch.status} batch {batch_id}: {said}. What was answered is kept: the same "
                 "command sends the rest again; --labels.labeller.batch false asks one by one"
             )
 
@@ -179,8 +180,8 @@ class BatchRun:
             said = self.server.without_key(str(error))
             if error.status != 404:
                 raise MisodiceError(
-                    f"LLMLabeller: {url}: the Batch API failed ({said}). {KEPT}; --labels.labeller.batch false asks one "
-                    "by one"
+                    f"LLMLabeller: {url}: the Batch API failed ({said}). {KEPT}; --labels.labeller.batch false asks "
+                    "one by one"
                 ) from None
             if batch_id is None:
                 raise MisodiceError(

@@ -52,10 +52,10 @@ def make_client(address: Address, key: str | None, timeout: float) -> Any:
             version = address.query["api-version"]
             return openai.AsyncAzureOpenAI(**options, api_version=version, default_query=rest)
         return openai.AsyncOpenAI(**options, default_query=address.query)
-    except ImportError as error:
+    except ImportError:
         raise MisodiceError(
-            f"LLMLabeller: {_proxy_variables('socks')} names a SOCKS proxy, and the package for it is missing ({error}): "
-            "pip install 'httpx2[socks]', or add the server's host to NO_PROXY"
+            f"LLMLabeller: {_proxy_variables('socks')} names a SOCKS proxy, and the package for it is missing: pip "
+            "install 'httpx2[socks]', or add the server's host to NO_PROXY"
         ) from None
     except (OSError, ssl.SSLError) as error:
         raise MisodiceError(
@@ -152,8 +152,7 @@ def _causes(error: BaseException) -> list[BaseException]:
     inner: BaseException | None = error
     while inner is not None and inner not in found:
         found.append(inner)
-        group = isinstance(inner, BaseExceptionGroup)
-        inner = inner.exceptions[0] if group else inner.__cause__ or inner.__context__
+        inner = inner.__cause__ or inner.__context__
     return found
 
 

@@ -250,8 +250,8 @@ def is_cut_off(line: Line, limit: int | None) -> bool:
     """Whether an answer was cut off, and would be again by a limit of so many tokens."""
     if line.get("failure") != "cut off":
         return False
-    then: int | None = line.get("limit")
-    return limit == then if limit is None or then is None else limit <= then
+    then = line.get("limit")
+    return limit is None if then is None else limit is not None and limit <= int(then)
 
 
 def _agreed(replies: list[Line]) -> tuple[Answer, str | None]:

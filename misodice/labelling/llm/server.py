@@ -191,7 +191,7 @@ class Server:
             raise MisodiceError(
                 f"LLMLabeller: {self.url} does not take one of the parameters that are sent with every request"
                 f"{quoted}: set labeller.parameters, which replaces them all, such as {{max_completion_tokens: 2000}} "
-                f"for reasoning models. {KEPT}"
+                "for reasoning models. What was answered is kept"
             )
         what = {
             401: f"does not accept the key in {KEY_VARIABLE}: set a valid one",
