@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from misodice.errors import MisodiceError
@@ -14,7 +14,8 @@ from misodice.labelling.llm.failures import FailedError, failure_of, one_line, s
 from misodice.labelling.llm.ledger import Ledger
 from misodice.labelling.llm.live import Body, budget_reached
 from misodice.labelling.llm.question import Request
-from misodice.labelling.llm.server import KEPT, Server
+from misodice.labelling.llm.server import KEPT, SENT_ANYWAY, Server
+from misodice.labelling.llm.streak import MAX_FAILED_IN_ROW
 
 MAX_REQUESTS = 50_000
 MAX_BYTES = 200_000_000
@@ -125,10 +126,16 @@ class BatchRun:
         if batch.status in ("failed", "cancelled"):
             errors = (batch.errors.data or []) if batch.errors else []
             said = one_line("; ".join(str(error.message) for error in errors)) or "no reason given"
-            said = self.server.without_key(said)
+            said = self.server.clean(said)
             raise MisodiceError(
                 f"LLMLabeller: the server {batch.status} batch {batch_id}: {said}. What was answered is kept: the same "
                 "command sends the rest again; --labels.labeller.batch false asks one by one"
+            )
+        if batch.status == "completed" and not self._answered and sent >= MAX_FAILED_IN_ROW:
+            said = self._last.said if self._last else "nothing"
+            raise MisodiceError(
+                f"LLMLabeller: not one of the {sent} requests of batch {batch_id} has an answer, the last: {said}. "
+                "What was answered before is kept: the same command sends in another batch what may pass"
             )
 
     async def _wait(self, batch_id: str) -> Any:
@@ -150,11 +157,12 @@ class BatchRun:
             request = sent.pop(str(line.get("custom_id")), None)
             if request is not None:
                 try:
-                    self._last = _reply(line)
+                    self._last = _reply(line, self.body(request, self.structured).keys() - SENT_ANYWAY)
                 except FailedError as error:
+                    error.said = self.server.clean(error.said)
                     self._last = Reply.of(error)
-                    if error.kind != "transport" and error.kind != "request":
-                        self._stop = self._stop or self.server.without_key(str(error))
+                    if error.kind not in ("transport", "request"):
+                        self._stop = self._stop or str(error)
                 self._record(request, self._last, batch_id)
 
     def _sent(self, batch_id: str) -> list[Request]:
@@ -177,7 +185,7 @@ class BatchRun:
             if not hasattr(result, has):
                 raise FailedError("transport", "no answer of a Batch API", said_in(str(result), 200).words)
         except FailedError as error:
-            said = self.server.without_key(str(error))
+            said = str(error)
             if error.status != 404:
                 raise MisodiceError(
                     f"LLMLabeller: {url}: the Batch API failed ({said}). {KEPT}; --labels.labeller.batch false asks "
@@ -205,15 +213,15 @@ def _results(text: str) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def _reply(line: dict[str, Any]) -> Reply:
-    """What a line of results says; raises FailedError where it is an error."""
+def _reply(line: dict[str, Any], parameters: Collection[str]) -> Reply:
+    """What a line of results says; raises FailedError where it is an error. `parameters` as in `kind_of`."""
     response = line.get("response")
     response = response if isinstance(response, dict) else {}
     status, body = response.get("status_code"), response.get("body")
     if status == 200:
         return read_completion(body)
     if isinstance(status, int):
-        raise failure_of(said_in(body, status))
+        raise failure_of(said_in(body, status), parameters)
     said = said_in({"error": line.get("error")}, None)
     failure = failure_of(said)
     if failure.kind == "transport":

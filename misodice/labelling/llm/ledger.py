@@ -124,8 +124,11 @@ class Ledger:
 
     def done(self, request: Request) -> bool:
         """Whether this run asks it no more: it is settled, was given up, or its pair has an answer without it."""
-        name = request.custom_id
-        return name in self._settled or name in self._given_up or request.pair in self._concluded
+        return self.ended(request) or request.pair in self._concluded
+
+    def ended(self, request: Request) -> bool:
+        """Whether its own replies end it, for this run or for good."""
+        return request.custom_id in self._settled or request.custom_id in self._given_up
 
     def tried(self, request: Request) -> int:
         return len(self._replies.get(request.custom_id, []))
@@ -206,7 +209,8 @@ class Ledger:
     def _ends(self, request: Request, reply: Reply) -> bool:
         if reply.failure != "unusable":
             return False
-        before = sum(line.get("failure") == "unusable" for line in self._replies.get(request.custom_id, []))
+        replies = self._replies.get(request.custom_id, [])
+        before = len([line for line in replies if line.get("failure") == "unusable"])
         return before + 1 >= min(self.tries, PAID_TRIES)
 
     def _take(self, line: Line) -> None:

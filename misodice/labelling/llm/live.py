@@ -134,7 +134,7 @@ def _record(ledger: Ledger, streak: Streak, request: Request, reply: Reply, stru
     ledger.record(request, reply, structured)
     if reply.answer is not None:
         streak.passed()
-    elif ledger.done(request):
+    elif ledger.ended(request):
         streak.failed(reply)
 
 

@@ -32,6 +32,9 @@ MAX_WAIT = 600.0
 """The longest Retry-After that is waited for, in seconds."""
 SAY_AGAIN = 30.0
 """Seconds before a retry of the same sort is told again."""
+SENT_ANYWAY = {"model", "messages", "response_format"}
+"""What a request has besides the user's parameters."""
+NO_JSON = "no JSON in an HTTP 200"
 KEPT = "What was answered is kept: the same command goes on"
 
 
@@ -93,11 +96,11 @@ class Server:
             text = str(raw.text)
             try:
                 payload = json.loads(text)
-            except (ValueError, RecursionError):
-                raise FailedError("transport", "no JSON in an HTTP 200", said_in(text, 200).words) from None
+            except RecursionError:
+                raise FailedError("transport", NO_JSON) from None
             return read_completion(payload)
 
-        return await self.call(ask, self.timeout, tries, rest.keys() - {"response_format"})
+        return await self.call(ask, self.timeout, tries, body.keys() - SENT_ANYWAY)
 
     async def call(
         self,
@@ -132,6 +135,9 @@ class Server:
             except (TimeoutError, self._openai.APIConnectionError, UnicodeError) as error:
                 failure = self._connection_failure(error)
                 self._stop_at(failure)
+            except json.JSONDecodeError as error:
+                self._reached = True
+                failure = FailedError("transport", NO_JSON, said_in(error.doc, 200).words)
             except FailedError as error:
                 self._reached = True
                 failure = error
@@ -139,16 +145,16 @@ class Server:
             else:
                 self._reached = True
                 return result
-            failure.said = without_masked(self.without_key(failure.said))
+            failure.said = self.clean(failure.said)
             self._stop_at_long_wait(failure)
             if failure.kind != "transport" or attempt == tries:
                 raise failure
             await self._pause(failure, attempt, tries)
         raise AssertionError("tries is at least 1")
 
-    def without_key(self, text: str) -> str:
-        """A server's text without the key, which it may repeat."""
-        return without_key(text, self.key)
+    def clean(self, text: str) -> str:
+        """An error's text without the key, which a server may repeat, whole or masked."""
+        return without_masked(without_key(text, self.key))
 
     def _connection_failure(self, error: BaseException) -> FailedError:
         timeout = isinstance(error, self._openai.APITimeoutError) and error.__cause__ is not None
@@ -184,7 +190,7 @@ class Server:
         """Raises MisodiceError where no request can pass."""
         if failure.kind not in ("account", "parameter"):
             return
-        said = without_masked(self.without_key(failure.said))
+        said = self.clean(failure.said)
         quoted = f", HTTP {failure.status}" if failure.status else ""
         quoted = f" ({said!r}{quoted})" if said else f" ({quoted[2:]})" if quoted else ""
         if failure.kind == "parameter":

