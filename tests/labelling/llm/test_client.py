@@ -93,7 +93,7 @@ def test_other_headers(battles, tmp_path, monkeypatch, name):
     ],
 )
 def test_an_address_that_is_none(monkeypatch, url, words):
-    with pytest.raises(MisodiceError, match="labeller.base_url") as caught:
+    with pytest.raises(MisodiceError, match=r"labeller\.base_url") as caught:
         LLMLabeller(base_url=url)
     assert words in str(caught.value)
     if url.strip():

@@ -207,13 +207,11 @@ def test_a_batch_without_its_file_of_results(battles, tmp_path):
 
 
 def test_results_that_are_gone_are_not_paid_again_without_a_word(battles, tmp_path):
-    with serve(lives=10**9) as fake:
-        process_like = {"poll": 0.01}
-        fake.lives = 1
+    with serve() as fake:
         fake.forget = True
         for _ in range(2):
             with pytest.raises(MisodiceError, match="does not know batch batch_0 or its results any more"):
-                label_batch(fake, battles, tmp_path, **process_like)
+                label_batch(fake, battles, tmp_path)
         assert fake.posted_batches == 1
         path = tmp_path / "preferences.jsonl"
         kept = [line for line in path.read_text().splitlines() if '"kind": "batch"' not in line]
@@ -230,8 +228,8 @@ def test_a_server_without_a_batch_api(battles, tmp_path):
         with pytest.raises(MisodiceError, match=r"has no Batch API .*--labels\.labeller\.batch false"):
             label_batch(fake, battles, tmp_path)
         fake.page = True
-        with pytest.raises(MisodiceError, match="the Batch API failed .*sign in"):
-            label_batch(fake, battles, tmp_path)
+        with pytest.raises(MisodiceError, match=r"the Batch API failed .*sign in"):
+            label_batch(fake, battles, tmp_path, tries=2)
 
 
 def test_an_expired_batch_keeps_its_part_and_sends_the_rest(battles, tmp_path):
