@@ -38,7 +38,7 @@ from misodice.labelling.llm.question import (
     without_limit,
 )
 from misodice.labelling.llm.server import KEPT, Server
-from misodice.labelling.llm.streak import Streak, at, raise_limit
+from misodice.labelling.llm.streak import Streak, raise_limit
 from misodice.runs.parts import class_path
 
 
@@ -182,7 +182,7 @@ class LLMLabeller(Labeller):
         ledger.leave_out()
         say(f"{self.model}: {len(failed)} pairs are left out without an answer ({_counted(list(failed.values()))})")
         if any(line["failure"] == "cut off" for line in failed.values()):
-            say(f"{self.model}: answers were cut off{at(ledger.limit)}: {raise_limit(ledger.limit)}")
+            say(f"{self.model}: answers were cut off{raise_limit(self.parameters)}")
 
     async def _ask(self, server: Server, ledger: Ledger, console: Console) -> None:
         if ledger.batches_under_way and not self.batch:
@@ -191,7 +191,7 @@ class LLMLabeller(Labeller):
                 "set labeller.batch true to collect it (cancel it at the server first if it should not go on)"
             )
         async with server.client:
-            streak = Streak(server.url, self.tries, ledger.limit, ledger.paid_in_vain)
+            streak = Streak(server.url, self.tries, self.parameters, ledger.paid_in_vain)
             structured = await find_structured(server, ledger, self._body, streak)
             with _progress(ledger, console) as advance:
                 if self.batch:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from misodice.errors import MisodiceError
 from misodice.labelling.llm.completion import Reply
+from misodice.labelling.llm.question import LIMITS, limit_of
 from misodice.labelling.llm.server import KEPT
 
 MAX_FAILED_IN_ROW = 20
@@ -16,7 +20,7 @@ class Streak:
     Args:
         url: of the server.
         tries: how often each was sent.
-        limit: tokens that an answer may have; None where the parameters do not say.
+        parameters: what is sent with every request.
         paid: answers at the end of the file that were paid for and name no winner. They count, so that the same command
             does not pay for 20 more of them each time.
 
@@ -24,8 +28,8 @@ class Streak:
         MisodiceError: the file ends with so many already.
     """
 
-    def __init__(self, url: str, tries: int, limit: int | None, paid: list[Reply]) -> None:
-        self._url, self._tries, self._limit = url, tries, limit
+    def __init__(self, url: str, tries: int, parameters: dict[str, Any], paid: list[Reply]) -> None:
+        self._url, self._tries, self._parameters = url, tries, parameters
         self._length = 0
         for reply in paid:
             self.failed(reply)
@@ -50,8 +54,8 @@ class Streak:
             )
         if reply.failure == "cut off":
             raise MisodiceError(
-                f"LLMLabeller: {self._length} answers in a row were cut off{at(self._limit)} before they ended: "
-                f"{raise_limit(self._limit)}. What was answered is kept"
+                f"LLMLabeller: {self._length} answers in a row were cut off{raise_limit(self._parameters)}. What was "
+                "answered is kept"
             )
         remedy = "" if reply.failure == "request" else ": look at the prompts with `misodice label --show 3`"
         raise MisodiceError(
@@ -60,16 +64,12 @@ class Streak:
         )
 
 
-def at(limit: int | None) -> str:
-    """Where answers are cut off, in a message."""
-    return "" if limit is None else f", after {limit} tokens"
-
-
-def raise_limit(limit: int | None) -> str:
-    """What to do where answers are cut off."""
+def raise_limit(parameters: dict[str, Any]) -> str:
+    """Where answers are cut off, and what to do, as the end of a message."""
+    limit = limit_of(parameters)
     if limit is None:
-        return "give labeller.parameters max_tokens (or max_completion_tokens), or the server a longer context"
-    return (
-        f"raise max_tokens (or max_completion_tokens) in labeller.parameters, such as {{max_tokens: {10 * limit}}}; "
-        "answers that were not cut off are kept then"
-    )
+        return ": give max_tokens (or max_completion_tokens) in labeller.parameters, or the server a longer context"
+    name = next(name for name in LIMITS if parameters.get(name) is not None)
+    # All of them: what is given replaces them, and without the others all would be asked anew.
+    longer = json.dumps(parameters | {name: 10 * limit})
+    return f" by {name} {limit}: raise it, such as labeller.parameters {longer}; answers that were not cut off stay"

@@ -160,8 +160,8 @@ def test_a_cut_off_answer_is_none_and_paid_once(battles, tmp_path, capsys, name)
     cut = lambda b, n: says(content, "length", **more) if b["max_tokens"] <= 200 else None  # noqa: E731
     with serve(script=cut) as fake:
         message = stopped(fake, battles, tmp_path, 30)
-        assert "20 answers in a row were cut off, after 200 tokens" in message
-        assert "such as {max_tokens: 2000}" in message
+        assert "20 answers in a row were cut off by max_tokens 200: raise it" in message
+        assert 'labeller.parameters {"temperature": 0, "max_tokens": 2000}' in message
         asked = len(fake.log)
         assert max(Counter(entry["prompt"] for entry in fake.log).values()) == 1
         assert stopped(fake, battles, tmp_path, 30) == message
@@ -177,7 +177,7 @@ def test_few_cut_off_answers_are_left_out_and_asked_again_by_a_longer_limit(batt
         label(fake, battles, tmp_path)
         said = capsys.readouterr().out.replace("\n", " ")
         assert "2 pairs are left out without an answer (2 × cut off)" in said
-        assert "raise max_tokens" in said
+        assert 'such as labeller.parameters {"temperature": 0, "max_tokens": 2000}' in said
         label(fake, battles, tmp_path)
         assert len(fake.log) == 24
         file = label(fake, battles, tmp_path, parameters={"temperature": 0, "max_tokens": 300})
