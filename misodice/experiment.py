@@ -244,21 +244,26 @@ class Experiment:
             self.run.join_metrics([stage.name for stage in chosen])
             return self._summarise(ready)
 
-    def label(self, show: int | None = None, dry_run: bool = False, replace: bool = False) -> None:
+    def label(
+        self, show: int | None = None, dry_run: bool = False, output: str | None = None, replace: bool = False
+    ) -> None:
         """Phase 1 alone: ask for preferences, learn the reward, rank the episodes.
 
         Args:
             show: print this many pairs as the labeller sees them, with its answers so far, and do nothing else.
             dry_run: print what the answers would cost, and do nothing else.
+            output: with show: text file to write the pairs to, whole, in place of the terminal; it must not exist.
             replace: replace Phase 1 of a finished run of other options or other data in the run directory.
         """
+        if output is not None and show is None:
+            raise MisodiceError(f"output is {output!r}, which goes with show alone; give --show 3 too")
         if show is not None:
-            self._label_job().show(show)
+            self._label_job().show(show, None if output is None else Path(output))
         elif dry_run:
             self._label_job().estimate()
         else:
             with self._working():
-                ready = self._prepare(self.stages[:1], [], False, replace)
+                ready = self._prepare(self.stages[:1], [], False, replace, ask_again=True)
                 ready.pipeline.fit(resume=False)
                 if self.is_global_zero and not self.trainer.fast:
                     self._show_labels(self._label_figures(ready), ready.pipeline)
@@ -320,19 +325,18 @@ class Experiment:
             self.console,
         )
 
-    def _prepare(self, stages: Sequence[Stage], retrain: list[str], resume: bool, replace: bool) -> Ready:
+    def _prepare(
+        self, stages: Sequence[Stage], retrain: list[str], resume: bool, replace: bool, ask_again: bool = False
+    ) -> Ready:
         """The stages on their data, every pair answered that they learn from."""
         evaluation = self.evaluation  # first: what cannot be played is told before anybody is asked
-        held_out = self.labels.held_out
         job = self._label_job() if any(stage.needs_pairs for stage in stages) else None
-        answers = None if job is None else fingerprint(job.fingerprint, held_out)
-        marks = marks_of(stages, self.data, self.digest, self.trainer, self.seed, answers)
         if not replace and not self.trainer.fast:
-            self._keep_finished(stages[-1].name, marks, self._config_with(job), resume)
+            self._keep_finished(stages[-1].name, self._marks(stages, job), self._config_with(job), resume)
         if job is not None and not self.trainer.fast:
             job.check()
-        preferences = None if job is None else self._answers(job)
-        pairs = None if preferences is None else LabelledPairs.of(preferences, held_out, self.seed)
+        preferences = None if job is None else self._answers(job, ask_again)
+        pairs = None if preferences is None else LabelledPairs.of(preferences, self.labels.held_out, self.seed)
         rollouts = None
         if evaluation is not None and stages[-1] is self.stages[-1] and not self.trainer.fast:
             rollouts = LogRollouts(evaluation, self.rollout.every_n_epochs)
@@ -342,7 +346,7 @@ class Experiment:
             episodes=self.episodes,
             data=self.data,
             pairs=pairs,
-            marks=marks,
+            marks=self._marks(stages, job),
             run=self.run,
             trainer=self.trainer,
             seed=self.seed,
@@ -354,11 +358,19 @@ class Experiment:
         )
         return Ready(pipeline, preferences, None if job is None else job.labeller, self._config_with(job))
 
-    def _answers(self, job: LabelJob) -> Preferences:
+    def _marks(self, stages: Sequence[Stage], job: LabelJob | None) -> Marks:
+        answers = None
+        if job is not None:
+            # A pair that is left out now may have an answer in a later run.
+            without = [sorted(job.left_out)] if job.left_out else []
+            answers = fingerprint(job.fingerprint, self.labels.held_out, *without)
+        return marks_of(stages, self.data, self.digest, self.trainer, self.seed, answers)
+
+    def _answers(self, job: LabelJob, ask_again: bool) -> Preferences:
         if self.trainer.fast:
             # fast_dev_run asks nobody: that the first is always better is as good as any answer.
             return Preferences(job.pairs, np.zeros(len(job.pairs), np.int8), {})
-        return job.answer()
+        return job.answer(ask_again)
 
     def _keep_finished(self, stage: str, marks: Marks, config: dict[str, Any], resume: bool) -> None:
         """Refuse to replace a finished run. Edits of the user's own code are not refused: its options are the same.

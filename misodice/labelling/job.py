@@ -9,9 +9,11 @@ from typing import Any
 from rich.console import Console
 
 from misodice.data.episodes import Episodes
-from misodice.data.preferences import Preferences, PreferencesFile, possible_pairs, read_header
+from misodice.data.preferences import Preferences, PreferencesFile, possible_pairs
 from misodice.errors import MisodiceError
 from misodice.labelling.labels import Labels
+from misodice.labelling.left_out import left_out
+from misodice.labelling.others import OtherAnswers
 from misodice.labelling.show import show
 from misodice.runs.fingerprint import fingerprint
 from misodice.runs.parts import config_of
@@ -52,7 +54,7 @@ class LabelJob:
         is_global_zero: bool,
         console: Console,
     ) -> None:
-        self._labeller, self._episodes, self._digest = labels.labeller, episodes, digest
+        self._labeller, self._episodes = labels.labeller, episodes
         self._is_global_zero, self._console = is_global_zero, console
         self._other_answers = labels.other_answers
         if labels.path and not Path(labels.path).parent.is_dir():
@@ -75,29 +77,35 @@ class LabelJob:
         where = Path(labels.path) if labels.path else shared / f"preferences-{mark}.jsonl" if shared else own
         self._file = PreferencesFile(where, pairs, mark, self._made_by)
         self._copy = PreferencesFile(own, pairs, mark, self._made_by) if shared and labels.path is None else None
-        self._others = self._find_others()
+        files = [file for file in (self._file, self._copy) if file is not None]
+        self._others = OtherAnswers.find(files, labels.labeller, digest)
         self._used: Preferences | None = None
         self.pairs, self.fingerprint, self.options = pairs, mark, described
         self.labeller = type(labels.labeller).__name__
         if self._others and labels.other_answers == "use":
-            self._used, header = self._read_others(), self._others[1]
-            self.pairs = self._used.pairs
-            complete = header.get("n_pairs") == len(self.pairs)
-            # Complete, they are what a run with their labeller's options would find.
-            own_mark = fingerprint("used", digest, self._used.pairs, self._used.answer)
-            self.fingerprint = str(header["fingerprint"]) if complete else own_mark
-            made_by = header.get("made_by") or {}
+            self._used = self._others.read(episodes.n_episodes, console)
+            self.pairs, self.fingerprint = self._used.pairs, self._others.fingerprint(self._used)
+            made_by = self._others.made_by
             self.options = described | {name: made_by[name] for name in ASKED if name in made_by}
-            self.labeller = self.options["labeller"]["class_path"].rpartition(".")[2] if made_by else "unknown"
+            self.labeller = (self._others.labeller or "unknown").rpartition(".")[2]
 
-    def show(self, k: int) -> None:
-        """Print `k` pairs as the labeller sees them, with its answers so far."""
-        show(self._labeller, self._episodes, self._file, k, self._console)
+    @property
+    def left_out(self) -> dict[int, str]:
+        """Why each pair is left out that the labeller could get no answer for."""
+        return left_out(self._file.lines)
+
+    def show(self, k: int, output: Path | None = None) -> None:
+        """Print `k` pairs as the labeller sees them, with its answers so far, or write them whole to a file.
+
+        Raises:
+            MisodiceError: `k` is less than 1, or the file exists or cannot be written.
+        """
+        show(self._labeller, self._episodes, self._file, k, self._console, output)
 
     def estimate(self) -> None:
         """Print what the missing answers would cost; nothing is asked."""
         estimate = self._labeller.estimate(self._episodes, self._file)
-        self._console.print(f"{type(self._labeller).__name__}: {estimate}", highlight=False)
+        self._console.print(f"{type(self._labeller).__name__}: {estimate}")
 
     def check(self) -> None:
         """Look for answers that nobody asked to set aside.
@@ -105,81 +113,55 @@ class LabelJob:
         Raises:
             MisodiceError: there are some, and the options do not say what is to be done with them.
         """
-        if self._others is None or self._other_answers != "stop":
-            return
-        path, header = self._others
-        made_by = header.get("made_by") or {}
-        labeller = (made_by.get("labeller") or {}).get("class_path")
-        found = f"answers of {labeller.rpartition('.')[2]}" if labeller else "answers that name no labeller"
-        if made_by.get("data") not in (None, self._digest):
-            found += " to pairs of other episodes"
-        raise MisodiceError(
-            f"{path}: holds {found}, and this command asks {type(self._labeller).__name__}. To train on them, give the "
-            "same --labels options as they were made with, or --labels.other_answers use. To keep them under another "
-            "name and label anew: --labels.other_answers set_aside"
-        )
+        if self._others is not None and self._other_answers == "stop":
+            self._others.refuse(self._labeller)
 
-    def answer(self) -> Preferences:
+    def answer(self, ask_again: bool = False) -> Preferences:
         """Have every pair answered that is not answered yet, by one process alone, and return all answers.
+
+        Args:
+            ask_again: ask for pairs too that an earlier run went on without, since asking for them failed.
+
+        Returns:
+            All answers; a pair that is left out is a tie with its reason.
 
         Raises:
             MisodiceError: there are answers of another labeller (see `check`), the labeller cannot judge these
                 episodes, or every pair is a tie.
         """
         self.check()
-        preferences = self._asked() if self._used is None else self._used
+        preferences = self._asked(ask_again) if self._used is None else self._used
         self._report(preferences)
         return preferences
 
-    def _asked(self) -> Preferences:
-        if not self._file.missing:
+    def _asked(self, ask_again: bool) -> Preferences:
+        if not self._file.missing or (not ask_again and not _open(self._file)):
             self._console.print(f"labels: up to date ({self._file.path}), not asked again")
         elif self._is_global_zero:
             self._labeller.label(self._episodes, self._file)
-        while (file := PreferencesFile(self._file.path, self.pairs, self.fingerprint)).missing:
+        while pairs := _open(file := PreferencesFile(self._file.path, self.pairs, self.fingerprint)):
+            if self._is_global_zero:
+                raise MisodiceError(
+                    f"{file.path}: {type(self._labeller).__name__}.label ended, and {len(pairs)} pairs have no answer; "
+                    "it must append one for each"
+                )
             # Answers of a language model may take longer than any barrier between processes waits.
             time.sleep(1.0)
-        if self._copy and not self._copy.lines and self._is_global_zero:
+        self._file = file
+        if self._copy and self._is_global_zero and len(self._copy.lines) < len(file.lines):
             with self._copy:
-                self._copy.append(*file.lines)
+                self._copy.append(*file.lines[len(self._copy.lines) :])
         # What was just read, and not the path again: a run with other labels may have set the file aside by now.
-        return Preferences.of(file.lines)
-
-    def _find_others(self) -> tuple[Path, dict[str, Any]] | None:
-        """A file with answers that would be set aside, and its header; those that anybody can have again do not count.
-
-        So other options of one labeller that costs nothing are no question; another class of labeller always is one.
-        """
-        for file in (self._file, self._copy):
-            header = None if file is None else read_header(file.path)
-            if file is None or header is None or header["fingerprint"] == file.fingerprint:
-                continue
-            before = ((header.get("made_by") or {}).get("labeller") or {}).get("class_path")
-            same_class = before == self._made_by["labeller"]["class_path"]
-            if not (same_class and self._labeller.free) and len(Preferences.read(file.path).answer):
-                return file.path, header
-        return None
-
-    def _read_others(self) -> Preferences:
-        assert self._others is not None
-        path, header = self._others
-        data = (header.get("made_by") or {}).get("data")
-        preferences = Preferences.read(path)
-        count = self._episodes.n_episodes
-        if data not in (None, self._digest) or preferences.pairs.max(initial=0) >= count:
-            raise MisodiceError(
-                f"{path}: its answers are to pairs of other episodes than those of data.path, so they cannot be used; "
-                "name the file they were made for, or give --labels.other_answers set_aside"
-            )
-        left = int(header.get("n_pairs", 0)) - len(preferences.answer)
-        self._console.print(
-            f"labels: using the {len(preferences.answer)} answers in {path} as they are; nobody is asked"
-            + (f" ({left} pairs there have no answer and are left out)" if left > 0 else "")
-        )
-        return preferences
+        without = [file.preference(pair, "tie", why) for pair, why in self.left_out.items()]
+        return Preferences.of([*file.lines, *without])
 
     def _report(self, preferences: Preferences) -> None:
         reasons = ", ".join(f"{count} {why}" for why, count in preferences.tie_reasons.items())
+        if len(self.left_out) == len(preferences.answer):
+            raise MisodiceError(
+                f"{self._file.path}: none of the {len(preferences.answer)} pairs has an answer ({reasons}); `misodice "
+                "label` asks them again"
+            )
         if not preferences.informative.any():
             raise MisodiceError(
                 f"{self._file.path}: all {len(preferences.answer)} pairs are ties ({reasons}), so there is nothing to "
@@ -188,6 +170,16 @@ class LabelJob:
             )
         self._console.print(
             f"labels: {int(preferences.informative.sum())} of {len(preferences.answer)} pairs have a winner"
-            + (f"; left out as ties: {reasons}" if reasons else ""),
-            highlight=False,
+            + (f"; left out as ties: {reasons}" if reasons else "")
         )
+        if self.left_out:
+            self._console.print(
+                f"labels: {len(self.left_out)} of these ties have no answer, since asking for it failed; `misodice "
+                "label` asks again"
+            )
+
+
+def _open(file: PreferencesFile) -> list[int]:
+    """Pairs that have no answer and are not left out."""
+    without = left_out(file.lines)
+    return [pair for pair in file.missing if pair not in without]

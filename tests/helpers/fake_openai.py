@@ -8,6 +8,7 @@ import random
 import re
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -27,12 +28,18 @@ def better(first: str, second: str) -> str:
     return "first" if a > b else "second"
 
 
+Scripted = tuple[int, Any] | tuple[int, Any, dict[str, str]]
+"""Status, body (a text is sent as it is), headers."""
+
+
 @dataclass
 class FakeOpenAI:
     """What the server does and what it saw; `log` has one entry a request to chat/completions."""
 
     judge: Callable[[str, str], str] = better
     fault: Callable[[str, int], str | None] = lambda prompt, attempt: None
+    script: Callable[[dict[str, Any], int], Scripted | None] | None = None
+    """What is answered to the body of a request, given also its number from 1; None answers as without a script."""
     takes: tuple[str, ...] = ("json_schema", "json_object")
     refusal_of_format: int = 400
     wording: str = '{{"winner": "{}"}}'
@@ -44,7 +51,17 @@ class FakeOpenAI:
     """How often a batch is looked at before it ends."""
     fate: str = "completed"
     finished_share: float = 1.0
+    result: Callable[[str], str] | None = None
+    """Makes the line of a batch's results from a request's name, in place of its answer."""
+    results_kept: bool = True
+    """Whether a batch that ended names its files."""
+    forget: bool = False
+    """Whether the files of batches are gone."""
+    has_batches: bool = True
+    page: bool = False
+    """Whether all but chat/completions is a page of a network that wants a sign-in."""
     url: str = ""
+    tls: ssl.SSLContext | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     posted_batches: int = 0
     silence: float = 5.0
@@ -61,10 +78,20 @@ class FakeOpenAI:
         content = self.wording.format(self.judge(found[1], found[2]))
         return 200, self.completion({"role": "assistant", "content": content, "refusal": None})
 
-    def completion(self, message: dict[str, Any]) -> dict[str, Any]:
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
+    def completion(self, message: dict[str, Any], finish: str | None = "stop") -> dict[str, Any]:
+        choice = {"index": 0, "finish_reason": finish, "message": message}
         usage = {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010}
         return {"id": "x", "object": "chat.completion", "model": "fake-1", "choices": [choice], "usage": usage}
+
+
+def says(content: Any, finish: str | None = "stop", **message: Any) -> Scripted:
+    """A chat completion with this content."""
+    return 200, FakeOpenAI().completion({"role": "assistant", "content": content, **message}, finish)
+
+
+def error(status: int, message: str, headers: dict[str, str] | None = None, **more: Any) -> Scripted:
+    """An error as OpenAI's server words it."""
+    return status, {"error": {"message": message, **more}}, headers or {}
 
 
 @contextmanager
@@ -73,7 +100,9 @@ def serve(**options: Any) -> Iterator[FakeOpenAI]:
     handler = type("Handler", (_Handler,), {"fake": fake})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    fake.url = f"http://127.0.0.1:{server.server_port}/v1"
+    if fake.tls:
+        server.socket = fake.tls.wrap_socket(server.socket, server_side=True)
+    fake.url = f"{'https' if fake.tls else 'http'}://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -99,8 +128,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path == "/v1/chat/completions":
+        if self.path.split("?")[0].endswith("/chat/completions"):
             self._chat(json.loads(content))
+        elif not self._is_usual():
+            pass
         elif self.path == "/v1/files":
             name = f"file-{len(self.fake.files)}"
             start = content.index(b"\r\n\r\n", content.index(b'filename="')) + 4
@@ -113,12 +144,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = self.path.split("?")[0].strip("/").split("/")
+        if not self._is_usual() or (self.fake.forget and parts[1] == "files" and self._gone()):
+            return
         if parts[1] == "files":
             self._send_bytes(200, self.fake.files[parts[2]])
         elif len(parts) == 2:
             self._send(200, {"object": "list", "data": list(self.fake.batches.values()), "has_more": False})
         else:
             self._send(200, self._look(self.fake.batches[parts[2]]))
+
+    def _is_usual(self) -> bool:
+        if self.fake.page:
+            self._send_bytes(200, b"<html><body>sign in to use this network</body></html>")
+        elif not self.fake.has_batches:
+            self._send(404, {"error": {"message": "no such path"}})
+        return not self.fake.page and self.fake.has_batches
+
+    def _gone(self) -> bool:
+        self._send(404, {"error": {"message": "No such File object"}})
+        return True
 
     def _chat(self, body: dict[str, Any]) -> None:
         fake, prompt = self.fake, body["messages"][-1]["content"]
@@ -128,9 +172,16 @@ class _Handler(BaseHTTPRequestHandler):
             fault = fake.fault(prompt, fake.attempts[prompt])
             if wanted is not None and wanted not in fake.takes:
                 fault = "format"
+            scripted = fake.script(body, len(fake.log) + 1) if fake.script else None
+            fault = "scripted" if scripted else fault
             entry = {"prompt": prompt, "format": wanted, "fault": fault, "time": time.monotonic(), "body": body}
+            entry |= {"path": self.path, "api-key": self.headers["api-key"]}
             fake.log.append(entry | {"key": self.headers["Authorization"]})
-        if fault is None:
+        if scripted:
+            status, answer, *headers = scripted
+            text = answer if isinstance(answer, str) else json.dumps(answer)
+            self._send_bytes(status, text.encode(), *headers)
+        elif fault is None:
             self._send(*fake.answer(body))
         else:
             self._fail(fault, body)
@@ -200,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
         return batch
 
     def _end_batch(self, batch: dict[str, Any]) -> None:
-        fake, good, bad = self.fake, [], []
+        fake, good, bad, texts = self.fake, [], [], []
         lines = [json.loads(line) for line in fake.files[batch["input_file_id"]].splitlines()]
         random.Random(0).shuffle(lines)
         kept = round(fake.finished_share * len(lines))
@@ -215,15 +266,19 @@ class _Handler(BaseHTTPRequestHandler):
             elif fault is not None:
                 body = fake.completion(_message(fault))
             response = {"status_code": status, "request_id": "r", "body": body}
+            if fake.result:
+                texts.append(fake.result(line["custom_id"]))
+                continue
             (good if status == 200 else bad).append(
                 {"custom_id": line["custom_id"], "response": response, "error": None}
             )
         expired = {"code": "batch_expired", "message": "not in time"}
         bad += [{"custom_id": line["custom_id"], "response": None, "error": expired} for line in lines[kept:]]
         for kind, results in (("output_file_id", good), ("error_file_id", bad)):
-            if results:
-                name = batch[kind] = f"{batch['id']}-{kind}"
-                fake.files[name] = b"".join(json.dumps(result).encode() + b"\n" for result in results)
+            if not fake.results_kept or not (results or (texts and kind == "output_file_id")):
+                continue
+            name = batch[kind] = f"{batch['id']}-{kind}"
+            fake.files[name] = "".join(f"{text}\n" for text in [*map(json.dumps, results), *texts]).encode()
 
     def _send(self, status: int, content: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         self._send_bytes(status, json.dumps(content).encode(), headers)

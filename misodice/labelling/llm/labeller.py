@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,32 +14,45 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from misodice.data.episodes import Episodes
-from misodice.data.preferences import PreferencesFile
+from misodice.data.preferences import Line, PreferencesFile
 from misodice.errors import MisodiceError
 from misodice.labelling.base import Labeller
 from misodice.labelling.describe.base import Describer
 from misodice.labelling.describe.units import UnitDescriber
+from misodice.labelling.llm.address import Address, identity_of
 from misodice.labelling.llm.batch import BatchRun
 from misodice.labelling.llm.cost import Estimate, estimate, price_of
-from misodice.labelling.llm.ledger import Ledger
+from misodice.labelling.llm.failures import one_line, quoted
+from misodice.labelling.llm.ledger import Ledger, is_cut_off, is_final
 from misodice.labelling.llm.live import LiveRun, find_structured
-from misodice.labelling.llm.question import ORDERS, Prompts, Request, body, custom_id, request_key, template_text
-from misodice.labelling.llm.server import Server
+from misodice.labelling.llm.question import (
+    DEFAULT_PARAMETERS,
+    ORDERS,
+    Prompts,
+    Request,
+    body,
+    custom_id,
+    limit_of,
+    request_key,
+    template_text,
+    without_limit,
+)
+from misodice.labelling.llm.server import KEPT, Server
+from misodice.labelling.llm.streak import Streak, raise_limit
 from misodice.runs.parts import class_path
-
-DEFAULT_PARAMETERS: dict[str, Any] = {"temperature": 0, "max_tokens": 200}
 
 
 class LLMLabeller(Labeller):
     """A language model behind an OpenAI-compatible server; the key comes from OPENAI_API_KEY alone.
 
-    Every pair is asked in both orders. What both say alike counts; the rest, and what stays without an answer, is a tie
-    with its reason. Every reply is on the disk the moment it arrives, so a run that was stopped goes on and pays for
-    nothing twice.
+    Every pair is asked in both orders. What both say alike counts; the rest, and what the model gives no usable answer
+    to, is a tie with its reason. What failed otherwise has no answer, and is asked again by the next run. Every reply
+    is on the disk the moment it arrives, so a run that was stopped goes on and pays for nothing twice.
 
     Args:
         model: name of the model.
-        base_url: of the server; null is OpenAI's own, or $OPENAI_BASE_URL.
+        base_url: of the server, such as http://localhost:8000/v1; null is $OPENAI_BASE_URL, or OpenAI's own.
+        query: what is added to the address of every request, such as {api-version: 2024-10-21} for Azure.
         reason: ask for a short reason too.
         batch: use the Batch API: half the price, up to 24 hours.
         budget: USD that may be spent on one preferences.jsonl, all runs together; null is no limit.
@@ -47,12 +60,15 @@ class LLMLabeller(Labeller):
         describer: puts an episode into words: UnitDescriber, or the class path of your own.
         template: path of a Jinja template for the prompt; null is the built-in one, which speaks of StarCraft.
         prompt_tokens: about how long a prompt may be.
-        parameters: sent with every request; null is temperature 0 and max_tokens 200.
+        parameters: sent with every request; null is temperature 0 and max_tokens 200. A longer limit asks only those
+            again whose answers were cut off; any other change asks all anew.
         concurrency: requests under way at once.
         tries: how often a request is sent before it counts as failed.
         timeout: seconds for one answer.
         backoff: seconds before the second try, doubled for each further one.
         poll: seconds between two looks at a batch.
+        skip_failed: go on without the pairs whose requests failed in transport; else the run stops when all others are
+            asked.
     """
 
     def __init__(
@@ -72,20 +88,25 @@ class LLMLabeller(Labeller):
         timeout: float = 60.0,
         backoff: float = 1.0,
         poll: float = 60.0,
+        query: dict[str, str] | None = None,
+        skip_failed: bool = False,
     ) -> None:
         if min(concurrency, tries) < 1 or min(timeout, backoff, poll) <= 0:
             raise MisodiceError(
                 f"LLMLabeller: concurrency {concurrency}, tries {tries}, timeout {timeout}, backoff {backoff}, poll "
                 f"{poll}: expected all greater than 0"
             )
-        if base_url is not None and "@" in base_url:
+        if base_url is not None or query:
+            Address.of(base_url, query)
+        wrong = next((name for name in ("model", "messages", "stream") if name in (parameters or {})), None)
+        if wrong is not None:
             raise MisodiceError(
-                "LLMLabeller: base_url holds a user name or password, which would be written into config.yaml; leave "
-                "it out and set OPENAI_API_KEY in the environment"
+                f"LLMLabeller: parameters holds {wrong!r}, which the labeller sets itself; leave it out"
             )
         self.model, self.base_url, self.reason, self.batch = model, base_url, reason, batch
         self.budget, self.prompt_tokens = budget, prompt_tokens
         self.describer, self.template = describer, template
+        self.query, self.skip_failed = query, skip_failed
         self.parameters = DEFAULT_PARAMETERS if parameters is None else parameters
         self.concurrency, self.tries, self.timeout, self.backoff, self.poll = concurrency, tries, timeout, backoff, poll
         self._price = price_of(model, price, batch)
@@ -102,8 +123,8 @@ class LLMLabeller(Labeller):
             # The source of a subclass counts. Ours does not: answers that were paid for outlive a new version.
             "class": class_path(type(self)) if type(self) is LLMLabeller else type(self),
             "model": self.model,
-            "base_url": self.base_url or os.environ.get("OPENAI_BASE_URL"),
-            "parameters": self.parameters,
+            "base_url": identity_of(self.base_url),
+            "parameters": without_limit(self.parameters),
             "reason": self.reason,
             "template": template,
             "describer": self.describer.identity(),
@@ -124,22 +145,44 @@ class LLMLabeller(Labeller):
         """Ask what is not answered yet.
 
         Raises:
-            MisodiceError: the episodes cannot be described, the key or a package is missing, the budget is reached, or
-                the server refuses what no further request would survive. What was answered is kept.
+            MisodiceError: the episodes cannot be described, the key or a package is missing, the budget is reached,
+                the server refuses what no further request would survive, or requests failed that may pass later. What
+                was answered is kept.
         """
         console = Console(soft_wrap=True)
         with console.status("describing episodes"):
             requests = self._requests(episodes, file)
         console.print(f"{self.model}: {self._estimate(requests, file)}", highlight=False)
-        server = Server(self.base_url, self.tries, self.timeout, self.backoff)
+        say = partial(console.print, highlight=False, markup=False)
+        address = Address.of(self.base_url, self.query)
+        server = Server(address, self.tries, self.timeout, self.backoff, say)
+        limit = limit_of(self.parameters)
         with file:
             missing = set(file.missing)
             requests = [request for request in requests if request.pair in missing]
-            ledger = Ledger(file, requests, self._price, self.budget, self.reason, self.tries, server.key)
+            ledger = Ledger(file, requests, self._price, self.budget, self.reason, self.tries, server.key, limit)
             if ledger.open_requests or (self.batch and ledger.batches_under_way):
                 asyncio.run(self._ask(server, ledger, console))
-        if self._price is not None:
-            console.print(f"{self.model}: {ledger.spent:.4f} USD spent on {file.path}", highlight=False)
+            if self._price is not None:
+                say(f"{self.model}: {ledger.spent:.4f} USD spent on {file.path}")
+            self._finish(ledger, say)
+
+    def _finish(self, ledger: Ledger, say: Callable[[str], None]) -> None:
+        """Leave out what failed, or stop where it may pass later."""
+        failed = ledger.failed
+        if not failed:
+            return
+        passing = [line for line in failed.values() if line["failure"] == "transport"]
+        if passing and not self.skip_failed:
+            raise MisodiceError(
+                f"LLMLabeller: {len(passing)} of {len(ledger.file.pairs)} pairs have no answer, since requests failed "
+                f"({_counted(passing)}). {KEPT} and asks these again; --labels.labeller.skip_failed true goes on "
+                "without them"
+            )
+        ledger.leave_out()
+        say(f"{self.model}: {len(failed)} pairs are left out without an answer ({_counted(list(failed.values()))})")
+        if any(line["failure"] == "cut off" for line in failed.values()):
+            say(f"{self.model}: answers were cut off{raise_limit(self.parameters)}")
 
     async def _ask(self, server: Server, ledger: Ledger, console: Console) -> None:
         if ledger.batches_under_way and not self.batch:
@@ -148,16 +191,19 @@ class LLMLabeller(Labeller):
                 "set labeller.batch true to collect it (cancel it at the server first if it should not go on)"
             )
         async with server.client:
-            structured = await find_structured(server, ledger, self._body)
+            streak = Streak(server.url, self.tries, self.parameters, ledger.paid_in_vain)
+            structured = await find_structured(server, ledger, self._body, streak)
             with _progress(ledger, console) as advance:
                 if self.batch:
-                    say = partial(console.print, highlight=False)
-                    await BatchRun(server, ledger, self._body, structured, advance, say, self.poll).run()
+                    await BatchRun(server, ledger, self._body, structured, advance, server.say, self.poll).run()
                 else:
-                    await LiveRun(server, ledger, self._body, structured, advance).run(self.concurrency)
+                    await LiveRun(server, ledger, self._body, structured, advance, streak).run(self.concurrency)
 
     def _estimate(self, requests: list[Request], file: PreferencesFile) -> Estimate:
-        replies = (line for line in file.lines if line["kind"] == "reply" and line["final"])
+        limit = limit_of(self.parameters)
+        replies = (
+            line for line in file.lines if line["kind"] == "reply" and (is_final(line) or is_cut_off(line, limit))
+        )
         settled = {custom_id(line["pair"], line["order"], line["request"]) for line in replies}
         left = [request for request in requests if request.custom_id not in settled]
         return estimate(left, self._price, self.reason)
@@ -189,7 +235,14 @@ def _progress(ledger: Ledger, console: Console) -> Iterator[Callable[[], None]]:
 
         def advance() -> None:
             cost = "" if ledger.price is None else f"{ledger.spent:.2f} USD"
-            progress.update(task, completed=ledger.n_settled, cost=cost)
+            progress.update(task, completed=ledger.n_done, cost=cost)
 
         advance()
         yield advance
+
+
+def _counted(lines: list[Line]) -> str:
+    """How often each problem is met, with the words of its last."""
+    count = Counter(line["problem"] for line in lines)
+    words = {line["problem"]: line["raw"] for line in lines if line["failure"] != "cut off"}
+    return ", ".join(f"{number} × {quoted(one_line(why), words.get(why))}" for why, number in count.most_common())

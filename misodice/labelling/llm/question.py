@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from misodice.data.episodes import Episodes
-from misodice.data.preferences import Answer
 from misodice.errors import MisodiceError
 from misodice.labelling.describe.base import Describer, tokens
 
 Order = Literal["forward", "swapped"]
 ORDERS: tuple[Order, Order] = ("forward", "swapped")
 
+DEFAULT_PARAMETERS: dict[str, Any] = {"temperature": 0, "max_tokens": 200}
+LIMITS = ("max_completion_tokens", "max_tokens")
+"""Parameters that cut an answer off; reasoning models take only the first."""
 STRUCTURED = ("json_schema", "json_object_with_schema", "json_object", "text")
 """Ways to get a structured answer, best first; llama.cpp's server takes the second, others only the last."""
 
@@ -41,26 +41,6 @@ class Request:
 def custom_id(pair: int, order: str, key: str) -> str:
     """Two pairs of equal episodes have equal keys, so the pair is part of the name."""
     return f"{pair}-{order}-{key}"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back: an answer, or the problem why there is none.
-
-    Attributes:
-        answer: as given, in the order asked; None where there is a problem.
-        problem: why there is no answer.
-        final: asking again would not help.
-        usage: tokens that were paid for, as the server tells; empty where it does not.
-    """
-
-    answer: Answer | None = None
-    reason: str | None = None
-    problem: str | None = None
-    final: bool = False
-    raw: str | None = None
-    model: str | None = None
-    usage: dict[str, int] | None = None
 
 
 class Prompts:
@@ -165,55 +145,22 @@ def answer_schema(reason: bool) -> dict[str, Any]:
 
 
 def request_key(model: str, parameters: dict[str, Any], reason: bool, prompt: str, order: Order) -> str:
-    """Hash of everything that determines a reply."""
-    content = json.dumps([model, parameters, answer_schema(reason), prompt, order], sort_keys=True)
+    """Hash of everything that determines a finished answer."""
+    content = json.dumps([model, without_limit(parameters), answer_schema(reason), prompt, order], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def read_completion(payload: Any) -> Reply:
-    """Read a chat completion as it came; whatever is wrong with it becomes the reply's problem, never an exception."""
-    choices = payload.get("choices") if isinstance(payload, dict) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(choice, dict) or not isinstance(message, dict):
-        return Reply(problem="no chat completion", raw=json.dumps(payload)[:2000])
-    model, content, refusal = payload.get("model"), message.get("content"), message.get("refusal")
-    usage = _usage(payload.get("usage"))
-    blank = Reply(model=model if isinstance(model, str) else None, usage=usage)
-    if refusal or choice.get("finish_reason") == "content_filter":
-        return replace(blank, problem="refused", final=True, raw=str(refusal or content))
-    if not isinstance(content, str) or not content.strip():
-        return replace(blank, problem="empty", raw=content if isinstance(content, str) else None)
-    answer, reason = read_answer(content)
-    problem = None if answer else "malformed"
-    return replace(blank, answer=answer, reason=reason, problem=problem, final=answer is not None, raw=content)
+def limit_of(parameters: dict[str, Any]) -> int | None:
+    """How many tokens an answer may have; None where the parameters do not say."""
+    given = next((parameters[name] for name in LIMITS if parameters.get(name) is not None), None)
+    return given if isinstance(given, int) else None
 
 
-def read_answer(text: str) -> tuple[Answer | None, str | None]:
-    """Winner and reason in a model's text: the last JSON object that names a winner, or the bare word."""
-    found: tuple[Answer | None, str | None] = (None, None)
-    for value in _objects(text):
-        winner = value.get("winner")
-        if isinstance(winner, str) and winner in ("first", "second", "tie"):
-            reason = value.get("reason")
-            found = winner, reason if isinstance(reason, str) else None  # type: ignore[assignment]
-    word = text.strip().strip(".\"'`*").lower()
-    if found[0] is None and word in ("first", "second", "tie"):
-        return word, None  # type: ignore[return-value]
-    return found
+def without_limit(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters as they count for a finished answer.
 
-
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    decoder = json.JSONDecoder()
-    for match in re.finditer(r"\{", text):
-        try:
-            value, _ = decoder.raw_decode(text, match.start())
-        except (json.JSONDecodeError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            yield value
-
-
-def _usage(given: Any) -> dict[str, int]:
-    names = ("prompt_tokens", "completion_tokens")
-    return {name: given[name] for name in names if isinstance(given, dict) and isinstance(given.get(name), int)}
+    A longer limit changes none, so that it may be raised for those that were cut off. In its place stands the default,
+    which older files were marked with.
+    """
+    rest = {name: value for name, value in parameters.items() if name not in LIMITS}
+    return rest | {"max_tokens": DEFAULT_PARAMETERS["max_tokens"]}

@@ -4,187 +4,224 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
-from email.utils import parsedate_to_datetime
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from misodice.errors import MisodiceError
-from misodice.labelling.llm.question import Reply, read_completion
+from misodice.labelling.llm.address import OPENAI_URL, Address
+from misodice.labelling.llm.client import KEY_VARIABLE, connection_failure, import_openai, make_client
+from misodice.labelling.llm.completion import Reply, read_completion
+from misodice.labelling.llm.failures import (
+    PAID_OUT,
+    FailedError,
+    failure_of,
+    retry_after,
+    said_in,
+    without_key,
+    without_masked,
+)
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
-KEY_VARIABLE = "OPENAI_API_KEY"
 MAX_DELAY = 60.0
-MAX_FAILED_IN_ROW = 20
-"""Requests given up one after another that mean the server is gone, not that the pairs are odd."""
-PAID_OUT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
-
-
-class FailedError(Exception):
-    """One request failed for good; the others may pass."""
-
-    def __init__(self, problem: str, status: int | None = None) -> None:
-        super().__init__(problem)
-        self.problem, self.status = problem, status
+"""The longest backoff, in seconds."""
+MAX_WAIT = 600.0
+"""The longest Retry-After that is waited for, in seconds."""
+SAY_AGAIN = 30.0
+"""Seconds before a retry of the same sort is told again."""
+SENT_ANYWAY = {"model", "messages", "response_format"}
+"""What a request has besides the user's parameters."""
+NO_JSON = "no JSON in an HTTP 200"
+KEPT = "What was answered is kept: the same command goes on"
 
 
 class Server:
     """One server and the rules of asking it.
 
     Args:
-        base_url: of the server; None is OpenAI's own, or $OPENAI_BASE_URL.
+        address: of the server.
         tries: how often a request that meets a passing failure is sent.
         timeout: seconds for a whole answer.
         backoff: seconds before the second try; doubled for each further one, with jitter. A Retry-After header rules
             over it, and holds up all requests.
+        say: gets one line where something is tried again.
 
     Raises:
-        MisodiceError: the openai package or the key is missing.
+        MisodiceError: the openai package or the key is missing, or what is set in the environment cannot be used.
     """
 
-    def __init__(self, base_url: str | None, tries: int, timeout: float, backoff: float) -> None:
-        self.tries, self.timeout, self.backoff = tries, timeout, backoff
+    def __init__(
+        self, address: Address, tries: int, timeout: float, backoff: float, say: Callable[[str], None]
+    ) -> None:
+        self.address, self.tries, self.timeout, self.backoff, self.say = address, tries, timeout, backoff, say
         self.key = os.environ.get(KEY_VARIABLE)
-        self._openai = _import_openai()
-        if not self.key and base_url is None and "OPENAI_BASE_URL" not in os.environ:
+        self._openai = import_openai()
+        if not self.key and address.url.rstrip("/") == OPENAI_URL:
             raise MisodiceError(
                 f"LLMLabeller: the environment variable {KEY_VARIABLE} is not set; set it to your key, or give "
                 "labeller.base_url of a server that needs none"
             )
         # Retries are ours: the client's own cannot be told a time scale, nor share a Retry-After among requests.
-        self.client = self._openai.AsyncOpenAI(
-            api_key=self.key or "no-key", base_url=base_url, timeout=timeout, max_retries=0
-        )
+        self.client = make_client(address, self.key, timeout)
         self._quiet_until = 0.0
-        self._failed_in_row = 0
+        self._reached = False
+        self._told: dict[str, float] = {}
 
-    async def chat(self, body: dict[str, Any], again: Callable[[int], bool] | None = None) -> Reply:
+    @property
+    def url(self) -> str:
+        """The server's address, for messages."""
+        return self.address.url
+
+    async def chat(self, body: dict[str, Any], tries: int | None = None) -> Reply:
         """Ask for one chat completion and read it.
 
         Args:
             body: the request's JSON.
-            again: which statuses are tried again; default `passing`.
+            tries: how often it is sent at most; None is the server's own number.
 
         Raises:
             MisodiceError: what no further request would survive, such as a wrong key or an empty account.
-            FailedError: this request alone failed for good.
+            FailedError: this request failed; what it says tells whether others may pass.
         """
         model, messages = body["model"], body["messages"]
         rest = {name: value for name, value in body.items() if name not in ("model", "messages")}
 
-        async def ask() -> str:
+        async def ask() -> Reply:
             raw = await self.client.chat.completions.with_raw_response.create(
                 model=model, messages=messages, extra_body=rest
             )
-            return str(raw.text)
+            text = str(raw.text)
+            try:
+                payload = json.loads(text)
+            except RecursionError:
+                raise FailedError("transport", NO_JSON) from None
+            return read_completion(payload)
 
-        text = await self.call(ask, again, self.timeout)
-        try:
-            return read_completion(json.loads(text))
-        except ValueError:
-            return Reply(problem="no JSON", raw=text[:2000])
+        return await self.call(ask, self.timeout, tries, body.keys() - SENT_ANYWAY)
 
     async def call(
         self,
         make: Callable[[], Awaitable[T]],
-        again: Callable[[int], bool] | None = None,
         timeout: float | None = None,
+        tries: int | None = None,
+        parameters: Collection[str] = (),
+        stop_at_404: bool = True,
     ) -> T:
-        """Await `make()` until it passes; raises as `chat` does."""
-        problem = FailedError("not tried")
-        for attempt in range(self.tries):
+        """Await `make()` until it passes; raises as `chat` does.
+
+        Args:
+            make: sends the request.
+            timeout: seconds for a whole answer.
+            tries: how often it is sent at most; None is the server's own number.
+            parameters: names of what is sent with every request.
+            stop_at_404: whether a 404 means the server's address; else it is this request's failure.
+        """
+        tries = tries or self.tries
+        for attempt in range(1, tries + 1):
             await self._wait_turn()
             try:
                 async with asyncio.timeout(timeout):
                     result = await make()
             except self._openai.APIStatusError as error:
-                self._stop_at(error)
-                problem = FailedError(_words(error), error.status_code)
-                if not (again or passing)(error.status_code):
-                    break
-                delay = _retry_after(error)
-                if delay is not None:
-                    if delay > MAX_DELAY:
-                        log.warning("%s asks to wait %.0f seconds; waiting", self.client.base_url, delay)
-                    self._quiet_until = max(self._quiet_until, time.monotonic() + delay)
-                    continue
-            except (TimeoutError, self._openai.APITimeoutError):
-                problem = FailedError("timeout")
-            except self._openai.APIConnectionError:
-                problem = FailedError("connection lost")
+                self._reached = True
+                said = said_in(error.response.text, error.status_code)
+                failure = failure_of(said, parameters, retry_after(error.response.headers))
+                address = str(error.request.url).partition("?")[0]
+                if stop_at_404 or error.status_code != 404:
+                    self._stop_at(failure, f"{error.request.method} {address}")
+            except (TimeoutError, self._openai.APIConnectionError, UnicodeError) as error:
+                failure = self._connection_failure(error)
+                self._stop_at(failure)
+            except json.JSONDecodeError as error:
+                self._reached = True
+                failure = FailedError("transport", NO_JSON, said_in(error.doc, 200).words)
+            except FailedError as error:
+                self._reached = True
+                failure = error
+                self._stop_at(failure)
             else:
-                self._failed_in_row = 0
+                self._reached = True
                 return result
-            if attempt + 1 < self.tries:
-                await asyncio.sleep(min(MAX_DELAY, self.backoff * 2**attempt) * random.uniform(0.5, 1.0))
-        raise problem
+            failure.said = self.clean(failure.said)
+            self._stop_at_long_wait(failure)
+            if failure.kind != "transport" or attempt == tries:
+                raise failure
+            await self._pause(failure, attempt, tries)
+        raise AssertionError("tries is at least 1")
 
-    def count_failure(self, problem: str) -> None:
-        """Note a request that was given up.
+    def clean(self, text: str) -> str:
+        """An error's text without the key, which a server may repeat, whole or masked."""
+        return without_masked(without_key(text, self.key))
 
-        Raises:
-            MisodiceError: so many in a row that the server must be gone.
-        """
-        self._failed_in_row += 1
-        if self._failed_in_row >= MAX_FAILED_IN_ROW:
+    def _connection_failure(self, error: BaseException) -> FailedError:
+        timeout = isinstance(error, self._openai.APITimeoutError) and error.__cause__ is not None
+        if isinstance(error, TimeoutError) or (timeout and type(error.__cause__).__name__ != "ConnectTimeout"):
+            return FailedError("transport", "timeout")
+        return connection_failure(error, self.address, self._reached)
+
+    async def _pause(self, failure: FailedError, attempt: int, tries: int) -> None:
+        delay = min(MAX_DELAY, self.backoff * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+        if failure.wait is not None:
+            delay = failure.wait
+            self._quiet_until = max(self._quiet_until, time.monotonic() + delay)
+        now = time.monotonic()
+        if now - self._told.get(failure.problem, -SAY_AGAIN) >= SAY_AGAIN:
+            self._told[failure.problem] = now
+            whose = ", as the server asks" if failure.wait is not None else ""
+            self.say(f"{self.url}: {failure}; trying again in {_duration(delay)}{whose} (try {attempt + 1} of {tries})")
+        await asyncio.sleep(delay)
+
+    def _stop_at_long_wait(self, failure: FailedError) -> None:
+        if failure.wait is not None and failure.wait > MAX_WAIT:
             raise MisodiceError(
-                f"LLMLabeller: {self._failed_in_row} requests in a row failed after {self.tries} tries each, the last "
-                f"with: {problem}; check {self.client.base_url}. What was answered is kept: the same command goes on"
+                f"LLMLabeller: {self.url} asks to wait {_duration(failure.wait)} ({failure}), and at most "
+                f"{_duration(MAX_WAIT)} are waited for. What was answered is kept: give the same command again after "
+                "that time, and it goes on"
             )
 
     async def _wait_turn(self) -> None:
         while (left := self._quiet_until - time.monotonic()) > 0:
             await asyncio.sleep(left)
 
-    def _stop_at(self, error: Any) -> None:
-        """Raises MisodiceError where no request can pass. The server's own text may hold a part of the key."""
+    def _stop_at(self, failure: FailedError, asked: str = "") -> None:
+        """Raises MisodiceError where no request can pass."""
+        if failure.kind not in ("account", "parameter"):
+            return
+        said = self.clean(failure.said)
+        quoted = f", HTTP {failure.status}" if failure.status else ""
+        quoted = f" ({said!r}{quoted})" if said else f" ({quoted[2:]})" if quoted else ""
+        if failure.kind == "parameter":
+            raise MisodiceError(
+                f"LLMLabeller: {self.url} does not take one of the parameters that are sent with every request"
+                f"{quoted}: set labeller.parameters, which replaces them all, such as {{max_completion_tokens: 2000}} "
+                "for reasoning models. What was answered is kept"
+            )
         what = {
             401: f"does not accept the key in {KEY_VARIABLE}: set a valid one",
             402: "wants payment: check the account's balance",
-            403: "refuses access: check what the key in OPENAI_API_KEY may use",
-            404: "does not know the model or the address: check labeller.model and labeller.base_url",
-        }.get(error.status_code)
-        if error.code in PAID_OUT or error.type in PAID_OUT:
+            403: f"refuses access: check what the key in {KEY_VARIABLE} may use",
+            405: f"takes no request at {asked}: check {self.address.origin}",
+            407: "is behind a proxy that wants a password: set it in HTTP_PROXY or HTTPS_PROXY",
+        }.get(failure.status or 0)
+        if failure.code in PAID_OUT:
             what = "says that the quota is used up: add credit to the account"
-        if what is not None:
-            raise MisodiceError(
-                f"LLMLabeller: {self.client.base_url} {what} (HTTP {error.status_code}). What was answered is kept: "
-                "the same command goes on"
-            ) from None
+        elif failure.status in (400, 404, 410, 422):
+            what = f"does not know the model or the address {asked}: check labeller.model and {self.address.origin}"
+            if ".azure." in f"{urlsplit(self.url).netloc}.":
+                what += (
+                    "; Azure's address ends in /openai/deployments/NAME with labeller.query {api-version: VERSION}, or "
+                    "in /openai/v1 with the deployment's name as labeller.model"
+                )
+        if what is None:
+            raise MisodiceError(f"LLMLabeller: {failure.problem}{quoted}. {KEPT}") from None
+        raise MisodiceError(f"LLMLabeller: {self.url} {what}{quoted}. {KEPT}") from None
 
 
-def passing(status: int) -> bool:
-    """Whether a status says that the same request may pass later."""
-    return status in (408, 409, 425, 429) or status >= 500
-
-
-def _words(error: Any) -> str:
-    said = error.body.get("message") if isinstance(error.body, dict) else None
-    return f"HTTP {error.status_code}" + (f": {str(said)[:200]}" if said and not passing(error.status_code) else "")
-
-
-def _retry_after(error: Any) -> float | None:
-    """Seconds the server asks to wait (RFC 9110, 10.2.3: a number or a date); None where it says nothing."""
-    text = error.response.headers.get("retry-after")
-    if text is None:
-        return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
-def _import_openai() -> Any:
-    try:
-        import openai
-    except ImportError as error:
-        raise MisodiceError("LLMLabeller needs the openai package: pip install 'misodice[llm]'") from error
-    return openai
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -10,7 +10,7 @@ from misodice.data.episodes import Episodes, Header
 from misodice.errors import MisodiceError
 from misodice.labelling import LLMLabeller, UnitDescriber
 from misodice.labelling.describe.base import tokens
-from misodice.labelling.llm.question import Prompts, read_answer, read_completion
+from misodice.labelling.llm.question import Prompts
 from tests.labelling.conftest import write_battles
 
 
@@ -162,34 +162,3 @@ def test_bad_templates_are_named(battles, tmp_path, text, words):
         LLMLabeller(template=str(path)).check(battles)
     with pytest.raises(MisodiceError, match="template"):
         LLMLabeller(template=str(tmp_path / "absent")).check(battles)
-
-
-@pytest.mark.parametrize(
-    ("text", "winner"),
-    [
-        ('{"winner": "first"}', "first"),
-        ('Sure!\n```json\n{"reason": "fewer {deaths}", "winner": "second"}\n```', "second"),
-        ("Tie.", "tie"),
-        ('{"winner": "third"}', None),
-        ('{"winner": ["first"]}', None),
-        ("The first is better than the second", None),
-        ("[" * 100_000, None),
-        ("{" * 2000, None),
-    ],
-)
-def test_answers_are_read(text, winner):
-    assert read_answer(text)[0] == winner
-
-
-KEYS = ("choices", "message", "content", "refusal", "usage", "model", "finish_reason", "prompt_tokens")
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda part: st.lists(part) | st.dictionaries(st.sampled_from(KEYS), part),
-)
-
-
-@given(JSON)
-def test_no_completion_breaks_the_reader(part):
-    for payload in (part, {"choices": [{"message": {"content": part, "refusal": part}}], "usage": part}):
-        reply = read_completion(payload)
-        assert (reply.answer is None) == (reply.problem is not None)

@@ -16,7 +16,7 @@ import pytest
 from misodice.data.preferences import Preferences, PreferencesFile, sample_pairs
 from misodice.errors import MisodiceError
 from misodice.labelling import LLMLabeller
-from tests.helpers.fake_openai import FakeOpenAI, serve
+from tests.helpers.fake_openai import FakeOpenAI, says, serve
 from tests.labelling.conftest import write_battles
 from tests.labelling.llm.test_llm import COST, FAST, always, expected, key, lines, mixture, once, open_file  # noqa: F401
 
@@ -117,15 +117,119 @@ def test_what_a_batch_fails_is_sent_again(battles, tmp_path, fault):
     assert set(fake.served().values()) == {1}
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason", "asked"), [("refusal", "refused", 1), ("400", "HTTP 400", 1), ("500", "HTTP 500", 2)]
-)
-def test_what_a_batch_fails_for_good_is_a_tie(battles, tmp_path, fault, reason, asked):
+def test_a_refusal_of_the_model_in_a_batch_is_a_tie(battles, tmp_path):
     bad = LLMLabeller().view(battles, *open_file(battles, tmp_path).pairs[5].tolist())
-    with serve(fault=lambda prompt, attempt: fault if prompt == bad else None) as fake:
+    with serve(fault=lambda prompt, attempt: "refusal" if prompt == bad else None) as fake:
         file = label_batch(fake, battles, tmp_path, tries=2)
-    assert Preferences.read(file.path).tie_reasons == {reason: 1}
-    assert fake.attempts[bad] == asked
+    assert Preferences.read(file.path).tie_reasons == {"refused": 1}
+    assert fake.attempts[bad] == 1
+
+
+def test_a_refused_request_in_a_batch_is_left_out_and_asked_by_the_next_run(battles, tmp_path):
+    bad = LLMLabeller().view(battles, *open_file(battles, tmp_path).pairs[5].tolist())
+    with serve(fault=lambda prompt, attempt: "400" if prompt == bad and attempt == 1 else None) as fake:
+        file = label_batch(fake, battles, tmp_path, tries=2)
+        assert [line["problem"] for line in lines(file, "left_out")] == ["HTTP 400"]
+        assert fake.attempts[bad] == 1
+        label_batch(fake, battles, tmp_path)
+    assert fake.attempts[bad] == 2
+    assert Preferences.read(file.path).answer.tolist() == expected(battles, file)
+
+
+def test_a_request_that_fails_in_batch_after_batch_stops_at_the_end(battles, tmp_path):
+    bad = LLMLabeller().view(battles, *open_file(battles, tmp_path).pairs[5].tolist())
+    with serve(fault=lambda prompt, attempt: "500" if prompt == bad and attempt < 3 else None) as fake:
+        with pytest.raises(MisodiceError, match=r"1 of 12 pairs have no answer, .*1 × HTTP 500"):
+            label_batch(fake, battles, tmp_path, tries=2)
+        assert fake.attempts[bad] == 2
+        file = label_batch(fake, battles, tmp_path, tries=2)
+    assert Preferences.read(file.path).answer.tolist() == expected(battles, file)
+    assert set(fake.served().values()) == {1}
+
+
+def result(custom_id, status=200, body=None, error=None):
+    response = None if status is None else {"status_code": status, "request_id": "r", "body": body}
+    return json.dumps({"custom_id": custom_id, "response": response, "error": error})
+
+
+BATCH_FAULTS = {
+    "an error in a 200": (lambda name: result(name, 200, {"error": {"message": "used up", "code": 429}}), "used up"),
+    "a page": (lambda name: result(name, 502, "<html>bad gateway</html>"), "bad gateway"),
+    "cut off": (lambda name: result(name, 200, says('{"winner": "first"}', "length")[1]), "cut off"),
+    "expired": (lambda name: result(name, None, error={"code": "batch_expired", "message": "late"}), "batch_expired"),
+    "no response": (lambda name: result(name, None), "no response in a batch"),
+    "no object": (lambda name: json.dumps({"custom_id": name, "response": [], "error": 7}), "no response in a batch"),
+    "no line": (lambda name: "not JSON", "completed without it"),
+    "another name": (lambda name: result("other", 200, says('{"winner": "first"}')[1]), "completed without it"),
+}
+
+
+@pytest.mark.parametrize("name", BATCH_FAULTS)
+def test_a_batch_without_one_answer_stops_and_the_next_run_sends_it_again(battles, tmp_path, name):
+    make, words = BATCH_FAULTS[name]
+    with serve() as fake:
+        fake.result = make
+        with pytest.raises(MisodiceError, match="not one of the 23 requests of batch batch_0") as caught:
+            label_batch(fake, battles, tmp_path)
+        assert words in str(caught.value)
+        assert fake.posted_batches == 1
+        fake.result = None
+        longer = {"parameters": {"temperature": 0, "max_tokens": 2000}} if name == "cut off" else {}
+        file = label_batch(fake, battles, tmp_path, **longer)
+    assert Preferences.read(file.path).answer.tolist() == expected(battles, file)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        (401, {"message": "Incorrect API key provided: sk-te***6789"}, "HTTP 401: 'Incorrect API key provided: ***'"),
+        (429, {"message": "no credit", "code": "insufficient_quota"}, "no credit"),
+        (400, {"message": "max_tokens is not taken", "param": "max_tokens"}, "max_tokens is not taken"),
+    ],
+)
+def test_an_account_that_fails_in_a_batch_stops_the_run(battles, tmp_path, status, error, words):
+    with serve() as fake:
+        fake.result = lambda name: result(name, status, {"error": error})
+        with pytest.raises(MisodiceError, match="LLMLabeller: batch batch_0") as caught:
+            label_batch(fake, battles, tmp_path)
+        assert words in str(caught.value)
+        assert fake.posted_batches == 1
+
+
+def test_a_batch_without_its_file_of_results(battles, tmp_path):
+    with serve(finished_share=0.0, fate="completed") as fake:
+        fake.results_kept = False
+        with pytest.raises(MisodiceError, match="is completed, but names no file of results"):
+            label_batch(fake, battles, tmp_path)
+        fake.results_kept, fake.finished_share = True, 1.0
+        file = label_batch(fake, battles, tmp_path)
+    assert Preferences.read(file.path).answer.tolist() == expected(battles, file)
+
+
+def test_results_that_are_gone_are_not_paid_again_without_a_word(battles, tmp_path):
+    with serve() as fake:
+        fake.forget = True
+        for _ in range(2):
+            with pytest.raises(MisodiceError, match="does not know batch batch_0 or its results any more"):
+                label_batch(fake, battles, tmp_path)
+        assert fake.posted_batches == 1
+        path = tmp_path / "preferences.jsonl"
+        kept = [line for line in path.read_text().splitlines() if '"kind": "batch"' not in line]
+        path.write_text("".join(line + "\n" for line in kept))
+        fake.forget = False
+        fake.batches.clear()
+        file = label_batch(fake, battles, tmp_path)
+    assert Preferences.read(file.path).answer.tolist() == expected(battles, file)
+
+
+def test_a_server_without_a_batch_api(battles, tmp_path):
+    with serve() as fake:
+        fake.has_batches = False
+        with pytest.raises(MisodiceError, match=r"has no Batch API .*--labels\.labeller\.batch false"):
+            label_batch(fake, battles, tmp_path)
+        fake.page = True
+        with pytest.raises(MisodiceError, match=r"the Batch API failed .*sign in"):
+            label_batch(fake, battles, tmp_path, tries=2)
 
 
 def test_an_expired_batch_keeps_its_part_and_sends_the_rest(battles, tmp_path):
