@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from misodice.labelling.base import Labeller
 from misodice.labelling.rule import RuleLabeller
-from misodice.runs.parts import Part
+from misodice.runs.limits import PART, PATH, SIZE, limited, or_none, whole
+from misodice.runs.parts import Part, check_kind
 
 
 class Labels(Part):
@@ -17,8 +18,12 @@ class Labels(Part):
         held_out: share of the pairs with a winner that the preference stage is judged by and never trained on.
         path: preferences file to use and go on with; null is the run's own preferences.jsonl, or with --shared_stages
             one there that every run of the same data and labeller answers into, copied into the run when it is done.
+
+    Raises:
+        MisodiceError: an option is out of its range.
     """
 
+    @limited("labels", n_pairs=SIZE, seed=whole(0), held_out=PART, path=or_none(PATH))
     def __init__(
         self,
         labeller: Labeller = RuleLabeller(),  # noqa: B008 - it holds no state; an object here is a default in --help
@@ -27,4 +32,5 @@ class Labels(Part):
         held_out: float = 0.1,
         path: str | None = None,
     ) -> None:
+        check_kind("labels.labeller", labeller, Labeller)
         self.labeller, self.n_pairs, self.seed, self.held_out, self.path = labeller, n_pairs, seed, held_out, path

@@ -12,6 +12,7 @@ from misodice.data.preferences import ANSWERS, Answer, Preferences, PreferencesF
 from misodice.errors import MisodiceError
 from misodice.labelling.base import Labeller
 from misodice.runs.files import file_digest
+from misodice.runs.limits import PATH, limited
 
 
 class RecordedLabeller(Labeller):
@@ -21,6 +22,7 @@ class RecordedLabeller(Labeller):
         path: preferences file that `misodice convert` wrote beside the episodes file.
     """
 
+    @limited(path=PATH)
     def __init__(self, path: str) -> None:
         self.path = path
 
