@@ -133,8 +133,8 @@ class Policy(Stage):
         n, width = self.spec.n_agents, self.spec.obs_dim
         if not isinstance(obs, Tensor) or not obs.is_floating_point() or obs.ndim != 3 or obs.shape[1:] != (n, width):
             raise MisodiceError(
-                f"Policy.act: obs is {_told(obs)}, expected a float32 tensor [B, {n}, {width}]; torch.from_numpy makes a "
-                "tensor of an array"
+                f"Policy.act: obs is {_told(obs)}, expected a float32 tensor [B, {n}, {width}]; torch.from_numpy "
+                "makes a tensor of an array"
             )
         expected = (len(obs), n, self.spec.n_actions)
         mask = available_actions
@@ -149,9 +149,7 @@ def _weighed(weighting: Weighting, weight: Tensor, length: Tensor, expert: Tenso
     found = weighting(weight, length, expert)
     name = f"policy.weighting: {type(weighting).__name__}"
     if not isinstance(found, Tensor) or found.ndim not in (1, 2) or len(found) != len(weight):
-        raise MisodiceError(
-            f"{name} returned {_told(found)}, expected new weights of every transition, [{len(weight)}]"
-        )
+        raise MisodiceError(f"{name} returned {_told(found)}, expected new weights of all {len(weight)} transitions")
     if not torch.isfinite(found).all() or (found < 0).any() or not (found > 0).any():
         raise MisodiceError(f"{name} returned weights that are negative, NaN, infinite, or all 0; expected mean 1")
     return found

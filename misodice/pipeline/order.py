@@ -35,7 +35,7 @@ def needed(stages: Sequence[Stage], ranking: Ranking) -> list[Stage]:
         written = ", ".join(f"{name!r} ({stage.name})" for stage in stages for name in stage.writes) or "nothing"
         raise MisodiceError(
             f"{reader.name}: {type(reader).__name__} reads column {column!r}, but no stage before it writes it; the "
-            f"stages write {written}; look at policy.weight, value.ratio and data.ranking, and at `writes` of stages of "
-            "your own; local_weight is of --preference OMAPL alone"
+            f"stages write {written}; look at policy.weight, value.ratio and data.ranking, and at `writes` of stages "
+            "of your own; local_weight is of --preference OMAPL alone"
         )
     return chosen

@@ -25,13 +25,13 @@ def check_slots(stages: Sequence[Stage]) -> None:
             columns = getattr(stage, what)
             if not isinstance(columns, (tuple, list)) or not all(isinstance(column, str) for column in columns):
                 raise MisodiceError(
-                    f"{slot}: {type(stage).__name__}.{what} is {columns!r}, expected a tuple of columns' names, such as "
-                    '("weight",)'
+                    f"{slot}: {type(stage).__name__}.{what} is {columns!r}, expected a tuple of columns' names, such "
+                    'as ("weight",)'
                 )
         if stage.monitor and stage.trained and not is_overridden("validation_step", stage):
             raise MisodiceError(
-                f"{slot}: {type(stage).__name__} has the monitor {stage.monitor!r}, but no validation_step that logs it; "
-                "add it, or set monitor to None"
+                f"{slot}: {type(stage).__name__} has the monitor {stage.monitor!r}, but no validation_step that logs "
+                "it; add it, or set monitor to None"
             )
     if not callable(getattr(stages[-1], "act", None)):
         raise MisodiceError(

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 
 from misodice.errors import MisodiceError
 from misodice.modules.stage import Stage
-from misodice.runs.limits import COUNT, NOT_NEGATIVE, Limit, check_limits, one_of, or_none, whole
+from misodice.runs.limits import COUNT, NOT_NEGATIVE, PATH, Limit, check_limits, one_of, or_none, whole
 
 DEFAULTS = {name: p.default for name, p in inspect.signature(Trainer.__init__).parameters.items() if name != "self"}
 REFUSALS = (MisconfigurationException, ValueError, TypeError, ImportError, RuntimeError, AttributeError, OSError)
@@ -54,7 +54,7 @@ LIMITS: dict[str, Limit] = {
     "max_steps": _only("-1, which is no limit, or " + _EPOCHS, -1),
     "min_steps": or_none(whole(0)),
     "max_time": _only(
-        "null: a stage is trained whole; `timeout -s TERM 2h misodice fit …` stops in time, and --ckpt_path last goes on",
+        "null: a stage is trained whole; `timeout 2h misodice fit …` stops in time, and --ckpt_path last goes on",
         None,
     ),
     "limit_train_batches": Limit(
@@ -62,8 +62,8 @@ LIMITS: dict[str, Limit] = {
         lambda value: value is None or _fraction(value) or COUNT.holds(value),
     ),
     "limit_val_batches": Limit(
-        "a number of batches, at least 1, or 1.0: the epoch to keep is chosen by what is held out; to hold out nothing, "
-        "set data.held_out and labels.held_out to 0",
+        "a number of batches, at least 1, or 1.0: the epoch to keep is chosen by what is held out; to hold out "
+        "nothing, set data.held_out and labels.held_out to 0",
         lambda value: value is None or (isinstance(value, float) and value == 1) or COUNT.holds(value),
     ),
     "limit_test_batches": _only(_LENGTH + "`test` plays whole episodes; rollout.episodes says how many", None, 1.0),
@@ -85,6 +85,7 @@ LIMITS: dict[str, Limit] = {
     "gradient_clip_algorithm": or_none(one_of("norm", "value")),
     "barebones": _only("false: it would turn the checkpoints off, which a stage is read from", False),
     "reload_dataloaders_every_n_epochs": whole(0),
+    "default_root_dir": or_none(PATH),
     "model_registry": _only("null: checkpoints stay in the folder of the run", None),
 }
 """Of the options that have one; Lightning looks at the others when a Trainer is made."""
@@ -180,7 +181,8 @@ def callbacks_of(stage: str, given: Sequence[Callback], own: Sequence[Callback])
         given: the user's, copied for this stage.
         own: misodice's.
     """
-    here, late = [], []
+    here: list[Callback] = []
+    late: list[Callback] = []
     for callback in given:
         metric = monitored(callback)
         block = None if metric is None else metric.partition("/")[0]
@@ -212,14 +214,14 @@ def made(options: Mapping[str, Any]) -> Trainer:
     try:
         trainer = Trainer(**copied)
     except REFUSALS as error:
-        name = _at_fault(options)
-        what = f"trainer.{name}: found {options[name]!r}, which cannot be used" if name else "trainer: cannot be made"
+        wrong = _at_fault(options)
+        what = f"trainer.{wrong}: found {options[wrong]!r}, which cannot be used" if wrong else "trainer"
         raise MisodiceError(f"{what}: {one_line(error)}") from error
     cores = os.cpu_count() or 1
     if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
         raise MisodiceError(
-            f"trainer.devices: found {options['devices']!r}, expected at most {cores}: each is a process of its own, and "
-            "this machine has no more processor cores"
+            f"trainer.devices: found {options['devices']!r}, expected at most {cores}: each is a process of its own, "
+            "and this machine has no more processor cores"
         )
     return trainer
 

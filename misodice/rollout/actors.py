@@ -121,8 +121,8 @@ class PolicyActor(Actor):
         )
         if not isinstance(actions, Tensor):
             raise MisodiceError(
-                f"{type(self.policy).__name__}.act returned {type(actions).__name__}, expected a tensor: int64 [B, n], or "
-                "float [B, n, A]"
+                f"{type(self.policy).__name__}.act returned {type(actions).__name__}, expected a tensor: int64 [B, n], "
+                "or float [B, n, A]"
             )
         result: np.ndarray = actions.detach().cpu().numpy()
         return result

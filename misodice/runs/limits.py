@@ -71,8 +71,8 @@ SIZE = whole(1, 10**9)
 """Of a batch: what is more than any data does not fit into 64 bits when it is multiplied."""
 SEED = whole(0, 2**32 - 1)
 """What NumPy, torch and Lightning all take."""
-POSITIVE = number("a number greater than 0", 0.0, without=[0.0])
-NOT_NEGATIVE = number("a number, at least 0", 0.0)
+POSITIVE = number("a finite number greater than 0", 0.0, without=[0.0])
+NOT_NEGATIVE = number("a finite number, at least 0", 0.0)
 FACTOR = number("a number from 0 to 1000000", 0.0, 1e6)
 """Of a term of a loss: more would overflow 32 bits."""
 SHARE = number("a share from 0 to 1", 0.0, 1.0)
