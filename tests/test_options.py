@@ -29,7 +29,7 @@ from misodice.modules import (
 from misodice.pipeline.trainer_checks import DEFAULTS
 from misodice.rollout.evaluation import Rollout
 from misodice.runs.parts import parameters_of
-from tests.helpers.options import ANYTHING, ODD, Lines, lines  # noqa: F401 - a fixture
+from tests.helpers.options import ANYTHING, ODD, Lines
 
 CALLBACKS = "lightning.pytorch.callbacks"
 REFUSED = {
@@ -68,7 +68,7 @@ REFUSED = {
     "value.mixer": ["HyperMixr", "AgentMLP"],
     "value.alpha": ["-1", "null", "x", "1e300"],
     "value.gamma": ["-1", "1", "1.5"],
-    "value.objective": ["foo", "logsumexp"],
+    "value.objective": ["foo"],
     "value.ratio": ["''"],
     "value.mask_last": ["3"],
     "value.max_weight": ["0.5"],
@@ -89,8 +89,8 @@ REFUSED = {
     "trainer.max_time": ["foo", "00:00:00:01"],
     "trainer.limit_train_batches": ["0", "-1", "1.5"],
     "trainer.limit_val_batches": ["0", "0.5"],
-    "trainer.limit_test_batches": ["0", "1"],
-    "trainer.limit_predict_batches": ["0", "1"],
+    "trainer.limit_test_batches": ["0", "2"],
+    "trainer.limit_predict_batches": ["0", "2"],
     "trainer.overfit_batches": ["1", "0.5", "-1"],
     "trainer.val_check_interval": ["0", "100000", "-1"],
     "trainer.check_val_every_n_epoch": ["0", "1000", "null"],
@@ -122,14 +122,14 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize("option", REFUSED)
-def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_option(lines, option):  # noqa: F811
+def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_option(lines, option):
     for value in REFUSED[option]:
         message = lines.refusal(shlex.split(f"--{option}={value}"))
         assert message is not None, f"--{option}={value} is accepted"
         assert option in message, message
 
 
-def test_what_is_supported_is_built(lines):  # noqa: F811
+def test_what_is_supported_is_built(lines):
     for words in ACCEPTED:
         assert lines.refusal(words.split()) is None, words
 
@@ -137,13 +137,13 @@ def test_what_is_supported_is_built(lines):  # noqa: F811
 @pytest.mark.slow
 @settings(max_examples=1500, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_any_value_of_any_option_of_the_command_line_is_built_or_refused(data, lines):  # noqa: F811
+def test_any_value_of_any_option_of_the_command_line_is_built_or_refused(data, lines):
     action = data.draw(st.sampled_from(sorted(option_names(lines))))
     value = data.draw(ANYTHING)
     lines.refusal([f"--{action}={value if isinstance(value, str) else json.dumps(value)}"])
 
 
-def option_names(lines: Lines) -> list[str]:  # noqa: F811
+def option_names(lines: Lines) -> list[str]:
     """All options of `fit` that take a value, and those of the classes that stand in it by default."""
     known = [each.dest for each in lines._parser("fit")._actions]
     inner = {"preference": OMAPL, "discriminator": Discriminator, "value": Value, "policy": Policy}
@@ -154,7 +154,7 @@ def option_names(lines: Lines) -> list[str]:  # noqa: F811
     return [name for name in {*known, *own} if not any(word in name for word in left_out)]
 
 
-def test_no_option_is_forgotten(lines):  # noqa: F811
+def test_no_option_is_forgotten(lines):
     """An option of `fit --help` that is not in a table here would be tried by nobody."""
     tried = set(REFUSED) | {words.partition("=")[0].removeprefix("--") for line in ACCEPTED for words in line.split()}
     free = {
@@ -182,6 +182,17 @@ CLASSES = {
     AgentMLP: {"n_agents": 2, "inputs": 3, "outputs": 1},
     GaussianHead: {"n_actions": 2},
 }
+
+
+def refusal(make) -> str | None:
+    """What a Python caller is told; None where the object is made."""
+    try:
+        make()
+    except MisodiceError as error:
+        return str(error)
+    return None
+
+
 NUMBERS = (HyperMixer, QMIXMixer, AgentMLP, GaussianHead)
 """Made by a stage, which gives them the sizes of the data."""
 
@@ -193,33 +204,22 @@ def taken(cls: type) -> list[str]:
 
 @settings(max_examples=600, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_python_callers_get_an_object_or_one_line(data, tmp_path_factory):
+def test_python_callers_get_an_object_or_one_line(data):
     cls = data.draw(st.sampled_from(list(CLASSES)))
     name = data.draw(st.sampled_from(taken(cls)))
     value = data.draw(ANYTHING)
-    # What is very large is allowed, and costs memory alone.
-    if (
-        cls in NUMBERS
-        and isinstance(value, (int, list))
-        and max([value] if isinstance(value, int) else value or [0]) > 300
-    ):
-        return
-    try:
-        cls(**CLASSES[cls] | {name: value})
-    except MisodiceError as error:
-        assert len(str(error).splitlines()) == 1
-        assert name in str(error)
+    if name == "hidden" and isinstance(value, int) and value > 300:
+        return  # allowed, and a matter of memory
+    message = refusal(lambda: cls(**CLASSES[cls] | {name: value}))
+    assert message is None or (name in message and len(message.splitlines()) == 1), message
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_trainer_options_of_python_callers(name):
     """Each option with each odd value: a Trainer of it can be asked for, or one line says why not."""
     for value in ODD:
-        try:
-            Experiment(trainer={name: value})
-        except MisodiceError as error:
-            assert len(str(error).splitlines()) == 1
-            assert f"trainer.{name}" in str(error) or "trainer.callbacks" in str(error), error
+        message = refusal(lambda value=value: Experiment(trainer={name: value}))
+        assert message is None or (f"trainer.{name}" in message and len(message.splitlines()) == 1), message
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_trainer_options_of_python_callers(name):
         (lambda: Experiment(seed=-1), r"^seed: found -1"),
         (
             lambda: Experiment(trainer={"max_epoch": 3}),
-            r"^trainer\.max_epoch is not an option; did you mean max_epochs\?",
+            r"^trainer\.max_epoch is not an option; .* max_epochs\?",
         ),
         (lambda: Experiment(trainer=3), r"^trainer: found 3, expected a dictionary"),
         (lambda: SMAC(games=0), r"^env\.games: found 0"),

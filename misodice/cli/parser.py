@@ -79,6 +79,7 @@ def _short(message: str) -> str:
         told = f"{'.'.join(names)}: {KEY.split(told)[-1]}"
     # What a class was given whole says less than what was wrong in it.
     told = re.sub(r"\. Got value: Namespace\(.*| Subclass types expect one of: .*", "", told)
+    told = re.sub(r"Expected an instantiatable class, but (\S+) is abstract", r"name a class of \1 first", told)
     told = re.sub(r"Type collections\.abc\.Callable\[.*?\] expects a function or a callable class: ", "", told)
     given = GIVEN.search(told)
     kinds = [literal or KINDS.get(kind, "a list") for kind, literal in EXPECTED.findall(told)]

@@ -22,7 +22,7 @@ class RecordedLabeller(Labeller):
         path: preferences file that `misodice convert` wrote beside the episodes file.
     """
 
-    @limited(path=PATH)
+    @limited("labels.labeller", path=PATH)
     def __init__(self, path: str) -> None:
         self.path = path
 

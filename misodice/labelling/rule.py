@@ -21,7 +21,7 @@ class RuleLabeller(Labeller):
 
     tie_reason = "equal return"
 
-    @limited(flip=SHARE, seed=whole(0))
+    @limited("labels.labeller", flip=SHARE, seed=whole(0))
     def __init__(self, flip: float = 0.0, seed: int = 0) -> None:
         self.flip, self.seed = flip, seed
 

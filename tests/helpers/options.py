@@ -7,7 +7,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
 
 from misodice.cli.training import TrainingCLI
@@ -60,11 +59,6 @@ class Lines(TrainingCLI):
             assert "lower --" not in message, "that is for a loss, not for an impossible value"
             return message
         return None
-
-
-@pytest.fixture(scope="module")
-def lines() -> Lines:
-    return Lines()
 
 
 ODD = [
