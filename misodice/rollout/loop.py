@@ -123,6 +123,8 @@ def _told(value: Any) -> str:
         return f"an array {value.dtype} {value.shape}"
     if isinstance(value, tuple):
         return f"({', '.join(type(each).__name__ for each in value)})"
+    if isinstance(value, dict):
+        return f"a dictionary of {', '.join(map(repr, value))}"
     return f"{type(value).__name__} {value!r}"[:80]
 
 

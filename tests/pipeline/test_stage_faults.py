@@ -84,7 +84,7 @@ RETURNED = [
     (
         "predict_step",
         lambda r: {"weight": r["weight"][:, None, None]},
-        "MyValue.predict_step returned 'weight' of shape",
+        "returned 'weight' of shape",
     ),
     ("predict_step", lambda r: {"weight": r["weight"][1:]}, "column 'weight' of MyValue: found shape"),
     ("finish", lambda r: None, "MyValue.finish returned NoneType"),
@@ -161,7 +161,7 @@ def replaced(place, change):
 @pytest.mark.parametrize(
     ("method", "change", "words"),
     [
-        ("reset", lambda returned: returned[0], "MyTinyEnv.reset returned dict"),
+        ("reset", lambda returned: returned[0], "MyTinyEnv.reset returned a dictionary of 'obs'"),
         ("reset", replaced(0, lambda obs: obs["obs"]), "MyTinyEnv.reset: observation is an array"),
         ("reset", replaced(0, lambda obs: obs | {"obs": obs["obs"][0]}), "MyTinyEnv.reset: observation has shapes"),
         ("step", lambda returned: returned[:4], "MyTinyEnv.step returned (dict, ndarray, ndarray, ndarray)"),
