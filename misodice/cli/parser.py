@@ -98,7 +98,7 @@ def _near(message: str) -> str:
     if wrong is None:
         return ""
     name = (wrong[1] or wrong[2]).rpartition(".")[2]
-    classes = [each for each in misodice.__all__ if each[:1].isupper()]
+    classes = [each for each in dir(misodice) if each[:1].isupper()]
     near = [] if name in classes else difflib.get_close_matches(name, classes, 1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -167,8 +167,9 @@ def arranged(arguments: Sequence[str]) -> list[str]:
 
 
 def _config(path: str) -> str:
-    # An empty path, or the text of a config itself, is the parser's affair.
-    if not path or "\n" in path or path.lstrip().startswith("{"):
+    if not path.strip():
+        raise MisodiceError("--config: found nothing, expected a YAML file or the name of a shipped config")
+    if "\n" in path or path.lstrip().startswith("{"):
         return path
     found = find_config(path, "--config")
     try:
