@@ -34,7 +34,7 @@ from misodice.pipeline.order import needed
 from misodice.pipeline.pipeline import Pipeline
 from misodice.pipeline.precision import warning_of_slow_precision
 from misodice.pipeline.quiet import quiet_lightning
-from misodice.pipeline.slots import SLOTS, check_kind, check_slots
+from misodice.pipeline.slots import SLOTS, check_slots
 from misodice.pipeline.stage_cache import StageCache
 from misodice.pipeline.trainers import TrainerOptions
 from misodice.result import Result
@@ -46,8 +46,19 @@ from misodice.runs.console import console
 from misodice.runs.differences import differences
 from misodice.runs.files import write_json, write_text
 from misodice.runs.fingerprint import fingerprint
-from misodice.runs.parts import config_of
+from misodice.runs.limits import PATH, SEED, Limit, check_limits, or_none
+from misodice.runs.parts import check_kind, config_of
 from misodice.runs.run_dir import RunDir, versions
+
+LIMITS = {
+    "run_dir": or_none(PATH),
+    "method": Limit(
+        "a name without / and \\, which names a folder",
+        lambda value: isinstance(value, str) and value.strip() not in ("", ".", "..") and not set(value) & set("/\\"),
+    ),
+    "seed": SEED,
+    "shared_stages": or_none(PATH),
+}
 
 
 @dataclass(frozen=True)
@@ -123,13 +134,13 @@ class Experiment:
             "data": (self.data, Data),
             "labels": (self.labels, Labels),
             "rollout": (self.rollout, Rollout),
-            "seed": (seed, int),
         }
         for name, (given, kind) in expected.items():
             check_kind(name, given, kind)
+        check_limits("", LIMITS, {"run_dir": run_dir, "method": method, "seed": seed, "shared_stages": shared_stages})
         check_slots(self.stages)
         self.method, self.seed = method, seed
-        self.trainer = TrainerOptions(trainer or {}, trainer_config)
+        self.trainer = TrainerOptions({} if trainer is None else trainer, trainer_config, self.stages)
         task = env.task if env is not None else Path(self.data.path or "run").stem
         place = Path("runs") / task / method / f"seed_{seed}" if run_dir is None else Path(run_dir)
         # fast_dev_run leaves nothing: its folder is removed at the end.

@@ -16,6 +16,8 @@ from hypothesis import settings
 
 from misodice.envs import SMAX, MaMuJoCo, Source
 from misodice.rollout.collect import collect
+from tests.helpers.options import Lines
+from tests.helpers.tiny_engine import Tiny
 
 # How long an example takes is the machine's affair.
 settings.register_profile("misodice", deadline=None)
@@ -36,3 +38,17 @@ def hopper_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = [Source("hopper_v5_poor", 8, "expert"), Source("random", 12, "random")]
     collect(MaMuJoCo("Hopper", "3x1"), sources, path, seed=0)
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Episodes of the tiny game, which needs no package."""
+    path = tmp_path_factory.mktemp("data") / "tiny.h5"
+    collect(Tiny(), Tiny().default_sources(), path, seed=0)
+    return path
+
+
+@pytest.fixture(scope="session")
+def lines() -> Lines:
+    """The parser of `misodice fit`."""
+    return Lines()

@@ -9,9 +9,18 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from misodice.errors import MisodiceError
 from misodice.runs.files import write_bytes
+
+
+class Best(ModelCheckpoint):
+    """`best.ckpt`. A class of its own: Lightning takes no two of one class and equal settings, as a user's may have."""
+
+
+class Last(ModelCheckpoint):
+    """`last.ckpt`, for the same reason."""
 
 
 class WholeCheckpoints(TorchCheckpointIO):

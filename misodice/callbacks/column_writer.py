@@ -39,10 +39,15 @@ class ColumnWriter(BasePredictionWriter):
         for name in pl_module.writes:
             # Each batch was shared out among the processes; what was padded for an even share is cut off.
             parts = [self._gather(pl_module, _part(pl_module, prediction, name)) for prediction in predictions]
+            if len({part.shape[1:] for part in parts}) > 1:
+                raise MisodiceError(
+                    f"{pl_module.name}: {type(pl_module).__name__}.predict_step returned {name!r} of different widths: "
+                    f"{sorted({tuple(part.shape[1:]) for part in parts})}; expected [B] or [B, n] of every batch"
+                )
             columns[name] = torch.cat(parts)[: self.episodes.n_transitions]
         columns = pl_module.finish(columns)
         _check(pl_module, columns, self.episodes.n_transitions)
-        self.metrics = pl_module.column_metrics(columns)
+        self.metrics = _metrics(pl_module, pl_module.column_metrics(columns))
         if trainer.is_global_zero:
             for name, column in columns.items():
                 values = column.cpu().numpy()
@@ -69,15 +74,34 @@ def _part(stage: Stage, prediction: Any, name: str) -> torch.Tensor:
             f"for each column that it writes: {', '.join(stage.writes)}"
         )
     part: torch.Tensor = prediction[name]
+    if part.ndim not in (1, 2):
+        raise MisodiceError(
+            f"{stage.name}: {type(stage).__name__}.predict_step returned {name!r} of shape {list(part.shape)}, "
+            "expected [B], or [B, n] with one number for each agent"
+        )
     return part.float()
+
+
+def _metrics(stage: Stage, returned: Any) -> dict[str, float]:
+    """What `column_metrics` returned, if it can be logged."""
+    if isinstance(returned, dict) and all(isinstance(value, (int, float)) for value in returned.values()):
+        return dict(returned)
+    raise MisodiceError(
+        f"{stage.name}: {type(stage).__name__}.column_metrics returned {returned!r}, expected a dictionary of numbers"
+    )
 
 
 def _check(stage: Stage, columns: dict[str, torch.Tensor], n_transitions: int) -> None:
     """Refuse what a later stage could not read."""
+    if not isinstance(columns, dict) or not all(isinstance(column, torch.Tensor) for column in columns.values()):
+        raise MisodiceError(
+            f"{stage.name}: {type(stage).__name__}.finish returned {type(columns).__name__}, expected a dictionary of "
+            "tensors, one for each column"
+        )
     for name in stage.writes:
         column = columns.get(name)
-        found = "no such column" if column is None else f"{len(column)} rows"
-        if column is None or len(column) != n_transitions:
+        found = "no such column" if column is None else f"shape {list(column.shape)}"
+        if column is None or column.ndim not in (1, 2) or len(column) != n_transitions:
             raise MisodiceError(
                 f"{stage.name}: column {name!r} of {type(stage).__name__}: found {found}, expected {n_transitions} "
                 "rows, one for each transition in order; look at predict_step, finish and predict_dataloader"

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from misodice.runs.limits import TRUTH, limited, one_of, or_none
+
 
 class Compile(Callback):
     """Compile the loss of every stage: `--trainer.callbacks misodice.callbacks.compiling.Compile`.
@@ -18,6 +20,11 @@ class Compile(Callback):
         dynamic: compile once for batches of any size; null compiles anew for the second size that is met.
     """
 
+    @limited(
+        "trainer.callbacks.Compile",
+        mode=or_none(one_of("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")),
+        dynamic=or_none(TRUTH),
+    )
     def __init__(self, mode: str | None = None, dynamic: bool | None = None) -> None:
         self.options: dict[str, Any] = {"mode": mode, "dynamic": dynamic}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import sys
@@ -34,6 +35,7 @@ def main(args: Sequence[str] | None = None) -> int:
         with sigterm_as_ctrl_c():
             if arguments and arguments[0] in COMMANDS:
                 return run_command(arguments)
+            check_command(arguments)
             TrainingCLI(arguments, from_process=args is None)
     except ValueError as error:
         mistake = _mistake(error)
@@ -50,6 +52,17 @@ def main(args: Sequence[str] | None = None) -> int:
         print("misodice: interrupted; go on with --ckpt_path last", file=sys.stderr)
         return 130
     return 0
+
+
+def check_command(arguments: Sequence[str]) -> None:
+    """Raise a MisodiceError where the first word is no command."""
+    commands = [*TrainingCLI.subcommands(), *COMMANDS]
+    word = arguments[0] if arguments else ""
+    if word.startswith("-") or word in commands:
+        return
+    near = difflib.get_close_matches(word, commands, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise MisodiceError(f"{word!r} is no command; {hint}the commands are {', '.join(commands)}")
 
 
 def _mistake(error: BaseException) -> MisodiceError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse._util import import_object
 from lightning.pytorch.cli import LightningArgumentParser
 
+import misodice
 from misodice.cli.first_edition import MOVED, in_todays_form
 from misodice.errors import MisodiceError
 from misodice.runs.configs import find_config
@@ -57,13 +59,50 @@ USELESS = re.compile(
     r"Given value type: |Given value: NestedArg|- Expected a path but .* invalid$"
 )
 """Lines of jsonargparse that list how else a value could have been read."""
+KEY = re.compile(r"""Parser key "([^"]+)": (?:Problem with given class_path '[^']*': (?=Parser key))?""")
+"""What jsonargparse says before the message on each level of an option."""
+EXPECTED = re.compile(r"Expected an? (?:<class '([\w.]+)'>|typing\.Literal\[([^\]]*)\])\.?")
+"""A kind of value that an option takes."""
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a word"}
+"""Python's terms in other words; all others that can be met are lists."""
+GIVEN = re.compile(r"\.? ?(?:Got|Given) value: (.*)")
+NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
 
 
 def _short(message: str) -> str:
-    """The message on one line, without what would help nobody."""
+    """The message on one line, without what would help nobody, and with the whole name of the option first."""
     lines = [line.strip() for line in message.splitlines()]
     kept = [line.removeprefix("- ") for line in lines if line and not USELESS.match(line)]
-    return " ".join(kept) or message
+    told = " ".join(dict.fromkeys(kept)) or message
+    if missing := re.fullmatch(r"the following arguments are required: (?:fit|label|test|validate)\.(\w+)", told):
+        return f"{missing[1]}: found null, expected a class"
+    if names := KEY.findall(told):
+        # A class inside a class: each level names its own part of the option.
+        told = f"{'.'.join(names)}: {KEY.split(told)[-1]}"
+    # What a class was given whole says less than what was wrong in it.
+    told = re.sub(r"\. Got value: Namespace\(.*| Subclass types expect one of: .*", "", told)
+    told = re.sub(r"Expected an instantiatable class, but (\S+) is abstract", r"name a class of \1 first", told)
+    told = re.sub(r"Type collections\.abc\.Callable\[.*?\] expects a function or a callable class: ", "", told)
+    given = GIVEN.search(told)
+    kinds = [literal or KINDS.get(kind, "a list") for kind, literal in EXPECTED.findall(told)]
+    classes = NO_CLASS.findall(told)
+    if given and (kinds or classes):
+        kinds += ["a built-in class or module.Class"] if classes else []
+        told = f"{told[: told.index(': ')]}: found {given[1]!r}, expected {' or '.join(dict.fromkeys(kinds))}"
+    elif classes:
+        told = NO_CLASS.sub(r"found '\1', expected a built-in class or module.Class", told)
+    return " ".join(told.split()) + _near(told)
+
+
+def _near(message: str) -> str:
+    """A hint where a class's name is misspelt."""
+    wrong = re.search(r"found '([\w.]+)', expected .*a built-in class|class_path '([\w.]+)'", message)
+    if wrong is None:
+        return ""
+    name = (wrong[1] or wrong[2]).rpartition(".")[2]
+    classes = [each for each in dir(misodice) if each[:1].isupper()]
+    near = [] if name in classes else difflib.get_close_matches(name, classes, 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class TrainingParser(Parser, LightningArgumentParser):
@@ -100,6 +139,8 @@ typehints.discard_init_args_on_class_path_change = drop_options_of_another_class
 def arranged(arguments: Sequence[str]) -> list[str]:
     """The arguments of one command: config files first, found where they are, and `--dry_run` with its value.
 
+    `--print_config skip_default` may be written with a blank.
+
     An option always wins over a config file, wherever it stands: `--data.path X --config C` keeps X.
 
     Args:
@@ -115,17 +156,22 @@ def arranged(arguments: Sequence[str]) -> list[str]:
             configs += ["--config", _config(path)]
         else:
             others.append(word)
-    # jsonargparse takes a bool for an option with a value.
-    rest = [
-        "--dry_run=true" if word == "--dry_run" and following.startswith("-") else word
-        for word, following in pairwise([*others, "--"])
-    ]
+    # jsonargparse takes a bool for an option with a value, and flags of --print_config after a "=" alone.
+    rest: list[str] = []
+    for word, following in pairwise([*others, "--"]):
+        if word == "--dry_run" and following.startswith("-"):
+            rest.append("--dry_run=true")
+        elif rest and rest[-1] == "--print_config" and not word.startswith("-"):
+            rest[-1] = f"--print_config={word}"
+        else:
+            rest.append(word)
     return [*arguments[:1], *configs, *rest]
 
 
 def _config(path: str) -> str:
-    # An empty path, or the text of a config itself, is the parser's affair.
-    if not path or "\n" in path or path.lstrip().startswith("{"):
+    if not path.strip():
+        raise MisodiceError("--config: found nothing, expected a YAML file or the name of a shipped config")
+    if "\n" in path or path.lstrip().startswith("{"):
         return path
     found = find_config(path, "--config")
     try:

@@ -20,6 +20,7 @@ from misodice.labelling.labels import Labels
 from misodice.modules import OMAPL, Discriminator, Policy, RewardStage, Stage, Value
 from misodice.pipeline.slots import SLOTS
 from misodice.rollout.evaluation import Rollout
+from misodice.runs.limits import SEED, check_limits
 from misodice.runs.parts import class_path, import_class
 
 KEPT = ("method", "shared_stages", "env", "data", "labels", "rollout", *SLOTS)
@@ -42,6 +43,9 @@ class TrainingCLI(LightningCLI):
     """
 
     def __init__(self, arguments: Sequence[str], from_process: bool) -> None:
+        arguments = _with_help_of_slots(arguments)
+        if from_process:
+            sys.argv = [sys.argv[0], *arguments]
         asks = any(word in ("-h", "--help") for word in arguments)
         self.shown = {slot: _named(slot, arguments) for slot in DEFAULTS} if asks else {}
         if asks:  # the options of these classes are shown; which classes they are need not be read again
@@ -102,6 +106,12 @@ class TrainingCLI(LightningCLI):
         parser.set_defaults({"trainer.default_root_dir": "runs"})
         return parser
 
+    def _set_seed(self) -> None:
+        seed = self.config[self.subcommand].seed_everything
+        if seed is not True:  # true is a seed by chance; false would be no seed at all
+            check_limits("", {"seed_everything": SEED}, {"seed_everything": seed})
+        super()._set_seed()
+
     def _parse_ckpt_path(self) -> None:
         """A checkpoint here belongs to a stage and its sequence, and never overrides the config."""
 
@@ -114,7 +124,7 @@ class TrainingCLI(LightningCLI):
             **{name: given[name] for name in KEPT},
             trainer=vars(given.trainer),
             trainer_config=plain["trainer"],
-            run_dir=options.run_dir or self._run_dir(plain, given.env, seed),
+            run_dir=self._run_dir(plain, given.env, seed) if options.run_dir is None else options.run_dir,
             seed=seed,
         )
         # LightningCLI calls the subcommand's method of what it knows as the trainer.
@@ -128,6 +138,16 @@ class TrainingCLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         given = self.config_init[subcommand]
         return {name: given[name] for name in self._subcommand_method_arguments[subcommand]}
+
+
+def _with_help_of_slots(arguments: Sequence[str]) -> list[str]:
+    """`--value.help` alone is that of the class in the slot, and not of its base class."""
+    words = list(arguments)
+    for slot in DEFAULTS:
+        for place, (word, following) in enumerate(pairwise([*arguments, "-"])):
+            if word == f"--{slot}.help" and following.startswith("-"):
+                words[place] = f"{word}={class_path(_named(slot, arguments))}"
+    return words
 
 
 def _named(slot: str, arguments: Sequence[str]) -> type[Stage]:

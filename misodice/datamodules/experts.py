@@ -33,5 +33,6 @@ class Experts:
         chosen = np.zeros(len(expert), bool)
         for group in (np.flatnonzero(expert), np.flatnonzero(~expert)):
             if share > 0 and expert.sum() > 1 and len(group) > 1:
-                chosen[rng.permutation(group)[: max(1, round(share * len(group)))]] = True
+                # One at least stays to be learnt from.
+                chosen[rng.permutation(group)[: min(max(1, round(share * len(group))), len(group) - 1)]] = True
         return cls(expert, chosen)

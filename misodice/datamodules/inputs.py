@@ -13,6 +13,24 @@ from misodice.datamodules.table import TransitionTable
 from misodice.errors import MisodiceError
 
 
+class ReadColumns(dict[str, Tensor]):
+    """The columns that a stage reads.
+
+    Args:
+        stage: whose they are, for messages.
+        columns: [T] or [T, n] each.
+    """
+
+    def __init__(self, stage: str, columns: Mapping[str, Tensor]) -> None:
+        super().__init__(columns)
+        self.stage = stage
+
+    def __missing__(self, name: str) -> Tensor:
+        raise MisodiceError(
+            f"{self.stage} asks for column {name!r}, but its `reads` is {tuple(self)}; add {name!r} to `reads`"
+        )
+
+
 @dataclass(frozen=True)
 class Inputs:
     """All that a stage makes its datamodule from.

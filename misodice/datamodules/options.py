@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import get_args
 
 from misodice.data.ranking import Ranking
-from misodice.errors import MisodiceError
+from misodice.runs.limits import COUNT, PART, PATH, SIZE, check_limits, one_of, or_none
+
+LIMITS = {
+    "path": or_none(PATH),
+    "ranking": one_of(*get_args(Ranking)),
+    "k": COUNT,
+    "batch_size": SIZE,
+    "held_out": PART,
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,7 @@ class Data:
         held_out: share of the episodes, of D_E and of the rest alike, that the discriminator never trains on.
 
     Raises:
-        MisodiceError: ranking is unknown, batch_size is less than 1, or held_out is no share.
+        MisodiceError: ranking is unknown, k or batch_size is less than 1, or held_out is no share less than 1.
     """
 
     path: str | None = None
@@ -32,9 +40,4 @@ class Data:
     held_out: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.ranking not in get_args(Ranking):
-            raise MisodiceError(f"data.ranking is {self.ranking!r}, expected one of {', '.join(get_args(Ranking))}")
-        if self.batch_size < 1:
-            raise MisodiceError(f"data.batch_size is {self.batch_size}, expected at least 1")
-        if not 0 <= self.held_out < 1:
-            raise MisodiceError(f"data.held_out is {self.held_out}, expected at least 0 and less than 1")
+        check_limits("data", LIMITS, vars(self))

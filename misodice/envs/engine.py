@@ -14,6 +14,7 @@ from rich.console import Console
 
 from misodice.envs.base import Actor, TeamEnv
 from misodice.errors import MisodiceError
+from misodice.runs.limits import COUNT, NOT_NEGATIVE, TEXT, check_limits
 from misodice.runs.parts import Part
 
 
@@ -34,6 +35,9 @@ class Source:
     episodes: int
     source: str
     noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_limits("sources", {"episodes": COUNT, "source": TEXT, "noise": NOT_NEGATIVE}, vars(self))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from misodice.envs.engine import Engine, Outline, Source
 from misodice.envs.smax.engine import SMAX
 from misodice.envs.starcraft2.engine import StarCraft2
 from misodice.envs.starcraft2.tasks import game_folder
+from misodice.runs.limits import COUNT, TEXT, limited
 from misodice.runs.processes import CAN_INHERIT
 
 
@@ -28,6 +29,7 @@ class SMAC(BattleEngine):
 
     name = "smac"
 
+    @limited("env", task=TEXT, games=COUNT)
     def __init__(self, task: str = "zerg_5_vs_5", games: int = 4) -> None:
         self.task, self.games = task, games
 

@@ -33,7 +33,7 @@ class Labeller(Part, ABC):
             first: index of an episode.
             second: index of another.
         """
-        raise NotImplementedError(f"{type(self).__name__} overrides neither compare nor label")
+        raise MisodiceError(f"{type(self).__name__} overrides neither compare nor label")
 
     def check(self, episodes: Episodes) -> None:
         """Raise a MisodiceError where the file lacks what this labeller reads."""

@@ -6,7 +6,8 @@ from typing import Literal
 
 from misodice.labelling.base import Labeller
 from misodice.labelling.rule import RuleLabeller
-from misodice.runs.parts import Part
+from misodice.runs.limits import PART, PATH, SIZE, limited, or_none, whole
+from misodice.runs.parts import Part, check_kind
 
 
 class Labels(Part):
@@ -21,8 +22,12 @@ class Labels(Part):
             one there that every run of the same data and labeller answers into, copied into the run when it is done.
         other_answers: what is done where that file holds answers of another labeller, or answers to other pairs that
             were paid for: stop; use them as they are; or set_aside, which keeps them under another name and asks anew.
+
+    Raises:
+        MisodiceError: an option is out of its range.
     """
 
+    @limited("labels", n_pairs=SIZE, seed=whole(0), held_out=PART, path=or_none(PATH))
     def __init__(
         self,
         labeller: Labeller = RuleLabeller(),  # noqa: B008 - it holds no state; an object here is a default in --help
@@ -32,5 +37,6 @@ class Labels(Part):
         path: str | None = None,
         other_answers: Literal["stop", "use", "set_aside"] = "stop",
     ) -> None:
+        check_kind("labels.labeller", labeller, Labeller)
         self.labeller, self.n_pairs, self.seed, self.held_out, self.path = labeller, n_pairs, seed, held_out, path
         self.other_answers = other_answers

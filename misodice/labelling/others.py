@@ -53,7 +53,7 @@ class OtherAnswers:
 
     @property
     def made_by(self) -> dict[str, Any]:
-        """Options of the labels that made the answers, and the digest of their episodes; empty where the file is old."""
+        """Options that the answers were made with, and the digest of their episodes; empty where the file is old."""
         found: dict[str, Any] = self.header.get("made_by") or {}
         return found
 
@@ -68,8 +68,8 @@ class OtherAnswers:
         if self.made_by.get("data") not in (None, self.digest):
             found += " to pairs of other episodes"
         raise MisodiceError(
-            f"{self.path}: holds {found}, and this command asks {type(asked).__name__}. To train on them, give the same "
-            "--labels options as they were made with, or --labels.other_answers use. To keep them under another name "
+            f"{self.path}: holds {found}, and this command asks {type(asked).__name__}. To train on them, give the "
+            "same --labels options as they were made with, or --labels.other_answers use. To keep them under another name "
             "and label anew: --labels.other_answers set_aside"
         )
 

@@ -10,6 +10,7 @@ from misodice.data.episodes import Episodes
 from misodice.data.preferences import ANSWERS, Answer, Preferences, PreferencesFile, mark_of_episodes, read_header
 from misodice.errors import MisodiceError
 from misodice.labelling.base import Labeller
+from misodice.runs.limits import PATH, limited
 
 
 class RecordedLabeller(Labeller):
@@ -21,6 +22,7 @@ class RecordedLabeller(Labeller):
 
     free = True
 
+    @limited("labels.labeller", path=PATH)
     def __init__(self, path: str) -> None:
         self.path = path
 

@@ -8,6 +8,7 @@ from misodice.data.episodes import Episodes
 from misodice.data.preferences import OPPOSITE, Answer
 from misodice.errors import MisodiceError
 from misodice.labelling.base import Labeller
+from misodice.runs.limits import SHARE, limited, whole
 
 
 class RuleLabeller(Labeller):
@@ -21,9 +22,8 @@ class RuleLabeller(Labeller):
     tie_reason = "equal return"
     free = True
 
+    @limited("labels.labeller", flip=SHARE, seed=whole(0))
     def __init__(self, flip: float = 0.0, seed: int = 0) -> None:
-        if not 0 <= flip <= 1:
-            raise MisodiceError(f"RuleLabeller: flip is {flip}, expected a share from 0 to 1; change it")
         self.flip, self.seed = flip, seed
 
     def check(self, episodes: Episodes) -> None:

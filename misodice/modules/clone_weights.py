@@ -8,9 +8,9 @@ from torch import Tensor
 from misodice.datamodules.batches import ExpertFlags
 from misodice.datamodules.experts_and_union import ExpertMarks
 from misodice.datamodules.inputs import Inputs
-from misodice.errors import MisodiceError
 from misodice.modules import dice
 from misodice.modules.stage import Stage
+from misodice.runs.limits import SHARE, limited
 
 
 class CloneWeights(Stage):
@@ -29,10 +29,9 @@ class CloneWeights(Stage):
     writes = ("weight",)
     trained = False
 
+    @limited(beta=SHARE)
     def __init__(self, beta: float = 1.0) -> None:
         super().__init__()
-        if not 0 <= beta <= 1:
-            raise MisodiceError(f"CloneWeights: beta is {beta}, expected a share from 0 to 1")
         self.beta = beta
 
     @property

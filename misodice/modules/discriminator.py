@@ -17,6 +17,7 @@ from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
 from misodice.modules.networks import AgentMLP, Network, encode_actions
 from misodice.modules.stage import Stage
+from misodice.runs.limits import COUNT, limited
 from misodice.runs.parts import factory_of, made_by
 
 
@@ -39,13 +40,14 @@ class Discriminator(Stage):
         patience: epochs without a better held-out loss after which training stops.
 
     Raises:
-        MisodiceError: a mixer beside `mixing: probability`.
+        MisodiceError: patience is less than 1, or there is a mixer beside `mixing: probability`.
     """
 
     name = "discriminator"
     writes = ("log_ratio",)
     monitor = "discriminator/held_out_loss"
 
+    @limited(patience=COUNT)
     def __init__(
         self,
         mixer: Callable[[int, int], Mixer] = HyperMixer,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, softmax, softplus
 
 from misodice.errors import MisodiceError
+from misodice.runs.limits import limited, number, one_of
 
 
 class ActionHead(nn.Module):
@@ -38,11 +39,11 @@ class ActionHead(nn.Module):
             actions: int64 [B, n] or float [B, n, A].
             available_actions: bool [B, n, A]; None where actions are continuous.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no log_prob(output, actions, available_actions)")
+        raise MisodiceError(f"{type(self).__name__} has no log_prob(output, actions, available_actions)")
 
     def greedy(self, output: Tensor, available_actions: Tensor | None) -> Tensor:
         """The action that is taken in rollouts, int64 [B, n] or float [B, n, A] within [−1, 1]."""
-        raise NotImplementedError(f"{type(self).__name__} has no greedy(output, available_actions)")
+        raise MisodiceError(f"{type(self).__name__} has no greedy(output, available_actions)")
 
     def parameters_of(self, output: Tensor, available_actions: Tensor | None) -> tuple[Tensor, ...]:
         """The distribution's parameters in the order of `parameters_names`, [B, n, ·] each."""
@@ -86,12 +87,16 @@ class GaussianHead(ActionHead):
     MAX_LOG_STD = 2.0
     parameters_names = ("mean", "standard_deviation")
 
+    @limited(
+        "policy.head",
+        kind=one_of("normal", "tanh_normal"),
+        # e**2: `MAX_LOG_STD` is the greatest deviation.
+        min_std=number("a number greater than 0 and less than 7.38", 0.0, 7.38, without=[0.0]),
+    )
     def __init__(
         self, n_actions: int, kind: Literal["normal", "tanh_normal"] = "normal", min_std: float = 0.0067
     ) -> None:
         super().__init__(n_actions)
-        if min_std <= 0:
-            raise MisodiceError(f"policy.head: min_std is {min_std}, expected more than 0")
         self.outputs = 2 * n_actions
         self.kind = kind
         self.min_log_std = math.log(min_std)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from misodice.errors import MisodiceError
 from misodice.modules.networks import start_at_zero
+from misodice.runs.limits import COUNT, limited
 
 
 class Mixer(nn.Module):
@@ -30,7 +32,7 @@ class Mixer(nn.Module):
 
         `IndependentMixer` alone returns [B, n]: whatever follows works column by column then.
         """
-        raise NotImplementedError("a mixer has a forward(values, state)")
+        raise MisodiceError(f"{type(self).__name__} has no forward(values, state); a mixer must have it")
 
 
 class VDNMixer(Mixer):
@@ -71,6 +73,7 @@ class HyperMixer(Mixer):
         hidden: width of the hyper-network's hidden layers.
     """
 
+    @limited(hidden=COUNT)
     def __init__(self, n_agents: int, state_dim: int, hidden: int = 64) -> None:
         super().__init__(n_agents, state_dim)
         self.weight = nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), nn.Linear(hidden, n_agents))
@@ -90,6 +93,7 @@ class QMIXMixer(Mixer):
         hidden: width of the mixing layer and of the hyper-networks.
     """
 
+    @limited(hidden=COUNT)
     def __init__(self, n_agents: int, state_dim: int, hidden: int = 64) -> None:
         super().__init__(n_agents, state_dim)
         self.hidden = hidden

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from misodice.errors import MisodiceError
+from misodice.runs.limits import WIDTHS, limited
 
 # Below this deviation an entry is constant in D_U; dividing by less would blow up rounding noise at rollout.
 MIN_STD = 1e-3
@@ -60,7 +61,7 @@ class Network(nn.Module):
     def forward(self, inputs: Tensor, agent: Tensor | None = None) -> Tensor:
         """Outputs [B, n, out] of inputs [B, n, I]; with `agent`, int64 [B], each row is of that agent alone:
         [B, I] -> [B, out]."""
-        raise NotImplementedError("a network has a forward(inputs, agent)")
+        raise MisodiceError(f"{type(self).__name__} has no forward(inputs, agent); a network must have it")
 
     def start_at_zero(self) -> None:
         """Let the output be 0 until something is learnt. The last linear layer is the one that gives the output."""
@@ -79,6 +80,7 @@ class AgentMLP(Network):
         hidden: widths of the hidden layers (paper Table 3: 256, 256).
     """
 
+    @limited(hidden=WIDTHS)
     def __init__(self, n_agents: int, inputs: int, outputs: int, hidden: tuple[int, ...] = (256, 256)) -> None:
         super().__init__(n_agents, inputs, outputs)
         self.inputs = nn.Linear(inputs, hidden[0])

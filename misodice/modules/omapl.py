@@ -14,7 +14,13 @@ from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
 from misodice.modules.networks import AgentMLP, Network, encode_actions
 from misodice.modules.reward_stage import RewardStage
+from misodice.runs.limits import AT_LEAST_1, SHARE, limited, number
 from misodice.runs.parts import factory_of
+
+TEMPERATURE = number("a number from 0.001 to 1000000", 1e-3, 1e6)
+"""What divides an advantage: with less, 32 bits overflow."""
+TAKEN_OVER = number("a share, more than 0 and at most 1", 0.0, 1.0, without=[0.0])
+"""With 0 the copies would stay as they began."""
 
 
 class OMAPL(RewardStage):
@@ -33,10 +39,14 @@ class OMAPL(RewardStage):
         tau: share of the networks that the copies take over after each step.
         max_weight: clip of the normalised local weights.
         options: those of `RewardStage`.
+
+    Raises:
+        MisodiceError: gamma is no share, beta not from 0.001 to 1000000, tau 0 or no share, or max_weight less than 1.
     """
 
     writes = ("reward", "local_weight")
 
+    @limited(gamma=SHARE, beta=TEMPERATURE, tau=TAKEN_OVER, max_weight=AT_LEAST_1)
     def __init__(
         self,
         mixer: Callable[[int, int], Mixer] = HyperMixer,

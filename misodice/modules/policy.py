@@ -19,6 +19,7 @@ from misodice.modules.heads import ActionHead, CategoricalHead, GaussianHead
 from misodice.modules.networks import AgentMLP, Network
 from misodice.modules.stage import Stage
 from misodice.modules.weighting import Weighting
+from misodice.runs.limits import TEXT, limited
 from misodice.runs.parts import factory_of
 
 
@@ -43,6 +44,7 @@ class Policy(Stage):
 
     name = "policy"
 
+    @limited(weight=TEXT)
     def __init__(
         self,
         weight: str = "weight",
@@ -76,7 +78,7 @@ class Policy(Stage):
         if self.needs_experts:
             expert = torch.from_numpy(inputs.known_experts.expert).to(table.device).repeat_interleave(table.length)
         for weighting in self.weighting:
-            weight = weighting(weight, table.length, expert)
+            weight = _weighed(weighting, weight, table.length, expert)
         return Weighted(table, weight, inputs.batch_size, inputs.seed)
 
     def build(self, spec: Spec) -> None:
@@ -115,7 +117,46 @@ class Policy(Stage):
 
     @torch.inference_mode()
     def act(self, obs: Tensor, available_actions: Tensor | None) -> Tensor:
-        """Greedy joint actions for obs [B, n, O], as the environment takes them: int64 [B, n] or float [B, n, A]."""
-        actions = self.head.greedy(self(obs.to(self.device)), available_actions).cpu()
+        """Greedy joint actions for obs [B, n, O], as the environment takes them: int64 [B, n] or float [B, n, A].
+
+        Raises:
+            MisodiceError: obs or available_actions is no tensor, or is not of this policy's sizes.
+        """
+        self._check(obs, available_actions)
         assert self.spec is not None
+        actions = self.head.greedy(self(obs.to(self.device)), available_actions).cpu()
         return actions if self.spec.discrete else actions * self.spec.action_scale
+
+    def _check(self, obs: Tensor, available_actions: Tensor | None) -> None:
+        if self.spec is None:
+            raise MisodiceError("Policy.act: this policy has no networks yet; train it, or load one by Policy.load")
+        n, width = self.spec.n_agents, self.spec.obs_dim
+        if not isinstance(obs, Tensor) or not obs.is_floating_point() or obs.ndim != 3 or obs.shape[1:] != (n, width):
+            raise MisodiceError(
+                f"Policy.act: obs is {_told(obs)}, expected a float32 tensor [B, {n}, {width}]; torch.from_numpy "
+                "makes a tensor of an array"
+            )
+        expected = (len(obs), n, self.spec.n_actions)
+        mask = available_actions
+        if mask is not None and (not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != expected):
+            raise MisodiceError(
+                f"Policy.act: available_actions is {_told(mask)}, expected a bool tensor {list(expected)}, or None"
+            )
+
+
+def _weighed(weighting: Weighting, weight: Tensor, length: Tensor, expert: Tensor | None) -> Tensor:
+    """What a weighting returned, if a policy can learn from it."""
+    found = weighting(weight, length, expert)
+    name = f"policy.weighting: {type(weighting).__name__}"
+    if not isinstance(found, Tensor) or found.ndim not in (1, 2) or len(found) != len(weight):
+        raise MisodiceError(f"{name} returned {_told(found)}, expected new weights of all {len(weight)} transitions")
+    if not torch.isfinite(found).all() or (found < 0).any() or not (found > 0).any():
+        raise MisodiceError(f"{name} returned weights that are negative, NaN, infinite, or all 0; expected mean 1")
+    return found
+
+
+def _told(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"{type(value).__name__} {list(shape)}"

@@ -14,6 +14,7 @@ from misodice.datamodules.paired import PairedEpisodes
 from misodice.errors import MisodiceError
 from misodice.modules import dice
 from misodice.modules.stage import Stage
+from misodice.runs.limits import COUNT, FACTOR, SIZE, limited
 
 
 class RewardStage(Stage):
@@ -39,6 +40,7 @@ class RewardStage(Stage):
     writes: ClassVar[tuple[str, ...]] = ("reward",)
     monitor = "preference/held_out_loss"
 
+    @limited(regulariser=FACTOR, pairs=SIZE, max_steps=SIZE, patience=COUNT)
     def __init__(
         self,
         regulariser: float = 0.5,
@@ -49,11 +51,6 @@ class RewardStage(Stage):
         epochs: int = 15,
     ) -> None:
         super().__init__(lr, epochs)
-        if not regulariser >= 0 or pairs < 1 or max_steps < 1 or patience < 1:
-            raise MisodiceError(
-                f"preference: regulariser is {regulariser}, pairs {pairs}, max_steps {max_steps} and patience "
-                f"{patience}; expected regulariser at least 0 and the others at least 1"
-            )
         self.regulariser, self.pairs, self.max_steps = regulariser, pairs, max_steps
         self.patience = patience
         self.accuracy = BinaryAccuracy()
@@ -64,7 +61,7 @@ class RewardStage(Stage):
 
     def reward(self, transition: Transition) -> Tensor:
         """r(s, a, s′) of each transition, [M]."""
-        raise NotImplementedError(f"{type(self).__name__} has no reward(transition)")
+        raise MisodiceError(f"{type(self).__name__} has no reward(transition)")
 
     def datamodule(self, inputs: Inputs) -> PairedEpisodes:
         return PairedEpisodes(inputs.table, inputs.known_pairs, self.pairs, self.max_steps, inputs.seed)

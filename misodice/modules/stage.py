@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,6 +21,7 @@ from misodice.datamodules.batches import Spec
 from misodice.datamodules.inputs import Inputs
 from misodice.errors import MisodiceError
 from misodice.modules.networks import Standardise
+from misodice.runs.limits import COUNT, POSITIVE, limited
 from misodice.runs.parts import Part, build, config_of
 
 
@@ -47,10 +49,9 @@ class Stage(Part, LightningModule):
 
     __repr__ = LightningModule.__repr__  # its layers
 
+    @limited(lr=POSITIVE, epochs=COUNT)
     def __init__(self, lr: float = 3e-4, epochs: int = 20) -> None:
         super().__init__()
-        if not lr > 0 or epochs < 1:
-            raise MisodiceError(f"{self.name}: lr is {lr} and epochs {epochs}, expected more than 0 and at least 1")
         self.lr = lr
         self.epochs = epochs
         self.spec: Spec | None = None
@@ -83,11 +84,11 @@ class Stage(Part, LightningModule):
 
     def datamodule(self, inputs: Inputs) -> StageData:
         """What the stage learns from, complete."""
-        raise NotImplementedError(f"{type(self).__name__} has no datamodule(inputs)")
+        raise MisodiceError(f"{type(self).__name__} has no datamodule(inputs)")
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and what to log of it; it changes nothing, so that it can be compiled as a whole."""
-        raise NotImplementedError(f"{type(self).__name__} has no loss(batch)")
+        raise MisodiceError(f"{type(self).__name__} has no loss(batch)")
 
     def finish(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
         """Last touch on the whole columns [T] or [T, n], such as a normalisation."""
@@ -181,12 +182,32 @@ class Stage(Part, LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        loss, logged = self.loss(batch)
+        loss, logged = self._checked(self.loss(batch))
         # Means over the epoch are logged at its end: `log` at every step costs a millisecond.
         self._logged += len(batch)
         for what, value in logged.items():
             self._sums[what] = self._sums.get(what, 0.0) + len(batch) * value.detach()
         return loss
+
+    def _checked(self, returned: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """What `loss` returned, if it is what it should be."""
+        loss, logged = returned if isinstance(returned, tuple) and len(returned) == 2 else (None, None)
+        if (
+            isinstance(loss, Tensor)
+            and loss.numel() == 1
+            and loss.requires_grad == torch.is_grad_enabled()
+            and isinstance(logged, Mapping)
+            and all(isinstance(value, Tensor) and value.numel() == 1 for value in logged.values())
+        ):
+            return loss, logged
+        raise MisodiceError(
+            f"{self.name}: {type(self).__name__}.loss returned {_told(returned)}, expected (loss, logged): a tensor of "
+            "one number that the parameters have a gradient of, and a dictionary of tensors of one number each"
+        )
+
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """The columns that the stage writes, {name: [B] or [B, n]}."""
+        raise MisodiceError(f"{type(self).__name__} has no predict_step(batch, batch_idx), and writes {self.writes}")
 
     def on_train_epoch_start(self) -> None:
         self._logged, self._sums = 0, {}
@@ -202,5 +223,17 @@ class Stage(Part, LightningModule):
         if not torch.isfinite(torch.nn.utils.get_total_norm(gradients, math.inf)):
             raise MisodiceError(
                 f"stage {self.name}: the loss turned NaN or infinite at step {self.global_step}; the last good "
-                f"checkpoint is kept; lower --{self.name}.lr or look for outliers with `misodice info`"
+                f"checkpoint is kept; lower --{self.name}.lr, take options that are nearer to their defaults, or look "
+                "for outliers with `misodice info`"
             )
+
+
+def _told(value: Any) -> str:
+    """A value as a message names it: tensors by their shapes, and nothing at length."""
+    if isinstance(value, Tensor):
+        return f"a tensor {list(value.shape)}" + ("" if value.requires_grad else " without a gradient")
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_told, value))})"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name!r}: {_told(each)}' for name, each in value.items())}}}"
+    return f"{type(value).__name__} {value!r}"[:80]

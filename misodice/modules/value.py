@@ -16,6 +16,7 @@ from misodice.modules import dice
 from misodice.modules.mixers import HyperMixer, Mixer
 from misodice.modules.networks import AgentMLP, Network
 from misodice.modules.stage import Stage
+from misodice.runs.limits import AT_LEAST_1, FACTOR, SHARE, TEXT, TRUTH, limited
 from misodice.runs.parts import factory_of
 
 
@@ -41,13 +42,14 @@ class Value(Stage):
         epochs: passes over D_U.
 
     Raises:
-        MisodiceError: alpha is negative, gamma no share, max_weight less than 1, or logsumexp together with mask_last,
-            which is unbounded below.
+        MisodiceError: alpha is not from 0 to 1000000, gamma no share, or max_weight less than 1; or, with mask_last,
+            gamma is 1 or the objective logsumexp, which is unbounded below.
     """
 
     name = "value"
     writes = ("weight",)
 
+    @limited(alpha=FACTOR, gamma=SHARE, ratio=TEXT, mask_last=TRUTH, max_weight=AT_LEAST_1)
     def __init__(
         self,
         mixer: Callable[[int, int], Mixer] = HyperMixer,
@@ -67,10 +69,10 @@ class Value(Stage):
                 "value: objective logsumexp with mask_last true is unbounded below (mass leaks at episode ends); use "
                 "objective exp, or logsumexp with mask_last false and absorbing last rows"
             )
-        if not alpha >= 0 or not 0 <= gamma <= 1 or not max_weight >= 1:
+        if mask_last and gamma == 1:
             raise MisodiceError(
-                f"value: alpha is {alpha}, gamma {gamma} and max_weight {max_weight}; expected alpha at least 0, gamma "
-                "from 0 to 1, max_weight at least 1"
+                "value.gamma: found 1, expected less than 1: with mask_last true nothing would hold the value of the "
+                "first states, and it would grow without end"
             )
         self.mixer_class = factory_of(mixer, Mixer, "value.mixer")
         self.network_class = factory_of(network, Network, "value.network")

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from misodice.errors import MisodiceError
 from misodice.modules import dice
+from misodice.runs.limits import limited, number
 from misodice.runs.parts import Part
 
 
@@ -46,9 +46,8 @@ class TopP(Weighting):
         MisodiceError: top_p is no share.
     """
 
+    @limited(top_p=number("a share, more than 0 and at most 1, which keeps all weights", 0.0, 1.0, without=[0.0]))
     def __init__(self, top_p: float = 0.8) -> None:
-        if not 0 < top_p <= 1:
-            raise MisodiceError(f"TopP: top_p is {top_p}, expected more than 0 and at most 1, which keeps all weights")
         self.top_p = top_p
 
     def __call__(self, weight: Tensor, length: Tensor, expert: Tensor | None) -> Tensor:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lightning import Trainer
 from lightning.fabric.plugins import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment, find_free_network_port
 from lightning.pytorch.utilities import rank_zero_only
 
 from misodice.pipeline.quiet import quiet_lightning
+from misodice.pipeline.trainer_checks import made
 
 
 class OneProcess(LightningEnvironment):
@@ -53,6 +53,9 @@ def is_alone(options: Mapping[str, Any]) -> bool:
 
     Args:
         options: as `lightning.Trainer` takes them.
+
+    Raises:
+        MisodiceError: Lightning refuses an option, or this machine has no such device.
     """
     plugins = options.get("plugins")
     given = list(plugins) if isinstance(plugins, (list, tuple)) else [plugins]
@@ -65,7 +68,7 @@ def is_alone(options: Mapping[str, Any]) -> bool:
         # With this environment Lightning looks at no variable of a scheduler, which could be somebody else's.
         environment = [plugin for plugin in given if plugin is not None] + [OneProcess()]
         with quiet_lightning():
-            trainer = Trainer(**{**options, "plugins": environment})
+            trainer = made({**options, "plugins": environment})
     finally:
         rank_zero_only.rank = rank  # type: ignore[attr-defined]
     return trainer.num_devices * trainer.num_nodes == 1

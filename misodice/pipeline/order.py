@@ -23,13 +23,19 @@ def needed(stages: Sequence[Stage], ranking: Ranking) -> list[Stage]:
     """
     chosen = [stages[-1]]
     missing = set(columns_read(stages[-1], ranking))
+    readers = dict.fromkeys(missing, stages[-1])
     for stage in reversed(stages[:-1]):
         if missing & set(stage.writes):
             chosen.insert(0, stage)
             missing = missing - set(stage.writes) | set(columns_read(stage, ranking))
+            readers |= dict.fromkeys(columns_read(stage, ranking), stage)
     if missing:
+        column = sorted(missing)[0]
+        reader = readers[column]
+        written = ", ".join(f"{name!r} ({stage.name})" for stage in stages for name in stage.writes) or "nothing"
         raise MisodiceError(
-            f"column {sorted(missing)[0]!r} is read, but no stage writes it: local_weight is OMAPL's alone "
-            "(--preference OMAPL); look at policy.weight and value.ratio"
+            f"{reader.name}: {type(reader).__name__} reads column {column!r}, but no stage before it writes it; the "
+            f"stages write {written}; look at policy.weight, value.ratio and data.ranking, and at `writes` of stages "
+            "of your own; local_weight is of --preference OMAPL alone"
         )
     return chosen

@@ -11,11 +11,12 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 from lightning import Callback, Trainer, seed_everything
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
-from misodice.callbacks.checkpoints import read_checkpoint
+from misodice.callbacks.checkpoints import Best, Last, read_checkpoint
 from misodice.callbacks.column_writer import ColumnWriter
 from misodice.callbacks.marking import Mark
 from misodice.callbacks.rollout import LogRollouts
@@ -26,13 +27,15 @@ from misodice.data.pairs import LabelledPairs
 from misodice.data.ranking import rank_episodes, recovered_returns, top_k, write_labels
 from misodice.datamodules.base import StageData
 from misodice.datamodules.experts import Experts
-from misodice.datamodules.inputs import Inputs
+from misodice.datamodules.inputs import Inputs, ReadColumns
 from misodice.datamodules.options import Data
 from misodice.datamodules.table import TransitionTable
 from misodice.errors import MisodiceError
 from misodice.modules.stage import Stage
 from misodice.pipeline.marks import Marks
+from misodice.pipeline.rehearsal import rehearse
 from misodice.pipeline.stage_cache import StageCache
+from misodice.pipeline.trainer_checks import one_line
 from misodice.pipeline.trainers import TrainerOptions
 from misodice.runs.run_dir import RunDir, check_version
 
@@ -90,6 +93,8 @@ class Pipeline:
     def fit(self, resume: bool) -> None:
         """Train every stage that is not up to date; with `resume`, go on from an interrupted one's last checkpoint."""
         todo = [stage for stage in self.stages if not self._up_to_date(stage)]
+        if todo:
+            rehearse(todo, self.table.spec)
         if self.data.ranking != "preference":
             self._write_labels()
         for stage in self.stages:
@@ -151,7 +156,7 @@ class Pipeline:
                 if not (best or last).best_model_path:
                     raise MisodiceError(
                         f"{stage.name}: no epoch was finished, so there is nothing to keep; look at "
-                        "trainer.max_epochs, max_steps, limit_train_batches, limit_val_batches and data.held_out"
+                        "trainer.limit_train_batches and data.held_out, and at callbacks of your own"
                     )
             stopping.stop_if_asked(trainer)
             if stage.writes:
@@ -178,13 +183,13 @@ class Pipeline:
 
     def _inputs(self, stage: Stage) -> Inputs:
         table = self.table
-        columns = {name: torch.from_numpy(read_column(self.run.columns, name)) for name in stage.reads}
+        read = {name: torch.from_numpy(read_column(self.run.columns, name)).to(table.device) for name in stage.reads}
         experts = None
         if stage.needs_experts:
             experts = Experts.of(top_k(self.score, self.data.k), self.data.held_out, self.seed)
         return Inputs(
             table=table,
-            columns={name: column.to(table.device) for name, column in columns.items()},
+            columns=ReadColumns(f"{stage.name}: {type(stage).__name__}", read),
             experts=experts,
             pairs=self.pairs,
             batch_size=self.data.batch_size,
@@ -198,17 +203,23 @@ class Pipeline:
             if trainer.interrupted:  # Lightning turns Ctrl-C into this
                 raise KeyboardInterrupt from None
             raise
+        except (MisconfigurationException, RuntimeError) as error:
+            # A callback's metric that the stage does not log, or a share of batches that is less than one.
+            if isinstance(error, RuntimeError) and "conditioned on metric" not in str(error):
+                raise
+            raise MisodiceError(f"{stage.name}: an option of trainer cannot be used: {one_line(error)}") from error
 
     def _checkpoints(self, stage: Stage, datamodule: StageData) -> tuple[ModelCheckpoint | None, ModelCheckpoint]:
         """`best.ckpt` where the stage monitors something that is held out, and `last.ckpt` of every epoch."""
         folder = self.run.path / stage.name
-        last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+        # At the end of an epoch, however seldom something held out is looked at.
+        last = Last(folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
         if not stage.monitor:
             return None, last
         if not datamodule.holds_out:
             self.console.print(f"{stage.name}: nothing is held out (…held_out, data.k): the last epoch is kept")
             return None, last
-        return ModelCheckpoint(folder, filename="best", monitor=stage.monitor, enable_version_counter=False), last
+        return Best(folder, filename="best", monitor=stage.monitor, enable_version_counter=False), last
 
     def _trainer(self, stage: Stage, datamodule: StageData, callbacks: list[Callback]) -> Trainer:
         if stage.monitor and stage.patience and datamodule.holds_out:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from misodice.errors import MisodiceError
 from misodice.modules.stage import Stage
 
 SLOTS = ("preference", "discriminator", "value", "policy")
 """Names of the stages in order."""
-
-
-def check_kind(name: str, given: Any, kind: Any) -> None:
-    """Raise a MisodiceError unless `given` is an object of class `kind`."""
-    if not isinstance(given, kind):
-        wanted = getattr(kind, "__name__", "Engine")
-        called = f"; call it: {given.__name__}(…)" if isinstance(given, type) else ""
-        raise MisodiceError(f"{name}: found {given!r}, expected an object of the class {wanted}{called}")
 
 
 def check_slots(stages: Sequence[Stage]) -> None:
@@ -27,6 +20,18 @@ def check_slots(stages: Sequence[Stage]) -> None:
         if name != slot:
             raise MisodiceError(
                 f"{slot}: {type(stage).__name__} has the name {name!r}, expected {slot!r}; set `name` in the class"
+            )
+        for what in ("reads", "writes"):
+            columns = getattr(stage, what)
+            if not isinstance(columns, (tuple, list)) or not all(isinstance(column, str) for column in columns):
+                raise MisodiceError(
+                    f"{slot}: {type(stage).__name__}.{what} is {columns!r}, expected a tuple of columns' names, such "
+                    'as ("weight",)'
+                )
+        if stage.monitor and stage.trained and not is_overridden("validation_step", stage):
+            raise MisodiceError(
+                f"{slot}: {type(stage).__name__} has the monitor {stage.monitor!r}, but no validation_step that logs "
+                "it; add it, or set monitor to None"
             )
     if not callable(getattr(stages[-1], "act", None)):
         raise MisodiceError(

@@ -119,7 +119,12 @@ class PolicyActor(Actor):
             torch.from_numpy(np.array(observation["obs"])),
             None if available is None else torch.from_numpy(np.array(available)).to(self.policy.device),
         )
-        result: np.ndarray = actions.numpy()
+        if not isinstance(actions, Tensor):
+            raise MisodiceError(
+                f"{type(self.policy).__name__}.act returned {type(actions).__name__}, expected a tensor: int64 [B, n], "
+                "or float [B, n, A]"
+            )
+        result: np.ndarray = actions.detach().cpu().numpy()
         return result
 
 

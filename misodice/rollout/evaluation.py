@@ -11,11 +11,12 @@ from rich.console import Console
 from misodice.data.episodes import Episodes
 from misodice.envs.base import TeamEnv
 from misodice.envs.engine import Engine
-from misodice.errors import MisodiceError
 from misodice.rollout.actors import ActingPolicy, PolicyActor
 from misodice.rollout.loop import rollout
 from misodice.runs.console import Table
+from misodice.runs.limits import COUNT, check_limits, whole
 
+LIMITS = {"episodes": COUNT, "every_n_epochs": whole(0)}
 AT_ONCE = 32
 """Environments that play side by side. The episodes of a seed depend on it."""
 
@@ -33,8 +34,7 @@ class Rollout:
     every_n_epochs: int = 5
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise MisodiceError(f"rollout.episodes is {self.episodes}, expected at least 1")
+        check_limits("rollout", LIMITS, vars(self))
 
 
 class Evaluation:

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 
 from misodice.errors import MisodiceError
+from misodice.runs.limits import check_limits, limits_of
 
 P = TypeVar("P", bound="Part")
 
@@ -99,6 +100,14 @@ def _check_words(cls: type, arguments: dict[str, Any]) -> None:
             raise MisodiceError(f"{cls.__name__}: {name} is {arguments[name]!r}, expected one of {words[1]}")
 
 
+def check_kind(name: str, given: Any, kind: Any) -> None:
+    """Raise a MisodiceError unless `given` is an object of class `kind`."""
+    if not isinstance(given, kind):
+        wanted = getattr(kind, "__name__", "Engine")
+        called = f"; call it: {given.__name__}(…)" if isinstance(given, type) else ""
+        raise MisodiceError(f"{name}: found {given!r}, expected an object of the class {wanted}{called}")
+
+
 def factory_of(factory: Any, base: type, option: str) -> Any:
     """`factory`, which makes objects of class `base` later: a class, or a partial or function that gives one.
 
@@ -122,6 +131,8 @@ def factory_of(factory: Any, base: type, option: str) -> Any:
         if unknown:
             known = ", ".join(parameters_of(made))
             raise MisodiceError(f"{option}: {made.__name__} has no option {unknown[0]!r}; it has {known}")
+        # Here, and not only when the object is made: other stages would have been trained by then.
+        check_limits(option, limits_of(made), factory.keywords)
     return factory
 
 

@@ -112,7 +112,7 @@ def test_method_overlays_train_only_what_they_need(smax_file, tmp_path, method, 
         (["--value.objective", "logsumexp"], ["unbounded below"]),
         (
             ["--policy.weighting", '[{"class_path": "TopP", "init_args": {"top_p": 0}}]'],
-            ["TopP: top_p is 0.0", "at most 1"],
+            ["TopP.top_p: found 0.0", "at most 1"],
         ),
         (["--env", "StarCraft2"], ["smax", "starcraft2"]),
         (["--env.task", "zerg_5_vs_6"], ["'task'", "zerg_5_vs_5", "zerg_5_vs_6"]),

@@ -12,6 +12,7 @@ import yaml
 
 from misodice.cli import parser
 from misodice.cli.main import main
+from misodice.errors import MisodiceError
 from misodice.labelling import Labeller
 from misodice.modules import Mixer, Policy, Value
 
@@ -152,13 +153,16 @@ def test_arguments_are_arranged(tmp_path, monkeypatch):
         (["fit"], ["fit"]),
         (["fit", "--x", "1", "--config=a.yaml"], ["fit", "--config", "a.yaml", "--x", "1"]),
         (["fit", "--config", "b", "-c", "a", "--x"], ["fit", "--config", "b.yaml", "--config", "a.yaml", "--x"]),
-        (["fit", "--x", "1", "--config"], ["fit", "--config", "", "--x", "1"]),
+        (["fit", "--print_config", "skip_default"], ["fit", "--print_config=skip_default"]),
         (["label", "--dry_run"], ["label", "--dry_run=true"]),
         (["label", "--dry_run", "--x", "1"], ["label", "--dry_run=true", "--x", "1"]),
         (["label", "--dry_run", "false", "--x"], ["label", "--dry_run", "false", "--x"]),
         (["label", "--dry_run=false"], ["label", "--dry_run=false"]),
     ):
         assert parser.arranged(given) == arranged
+    for given in (["fit", "--config"], ["fit", "--config="]):
+        with pytest.raises(MisodiceError, match="--config: found nothing, expected a YAML file"):
+            parser.arranged(given)
 
 
 @pytest.mark.parametrize(

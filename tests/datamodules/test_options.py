@@ -9,10 +9,10 @@ from misodice.errors import MisodiceError
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"batch_size": 0}, "data.batch_size is 0, expected at least 1"),
-        ({"held_out": 1.0}, "data.held_out is 1.0, expected at least 0 and less than 1"),
-        ({"held_out": -0.1}, "data.held_out is -0.1"),
-        ({"held_out": float("nan")}, "data.held_out is nan"),
+        ({"batch_size": 0}, "data.batch_size: found 0, expected a whole number from 1"),
+        ({"held_out": 1.0}, "data.held_out: found 1.0, expected a share, at least 0 and less than 1"),
+        ({"held_out": -0.1}, "data.held_out: found -0.1"),
+        ({"held_out": float("nan")}, "data.held_out: found nan"),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):

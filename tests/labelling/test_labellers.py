@@ -82,7 +82,7 @@ def test_what_the_file_lacks_is_named(battles, file):
     with pytest.raises(MisodiceError, match="no 'episode/source'"):
         OracleLabeller().label(blind, file)
     assert not file.path.exists()
-    with pytest.raises(MisodiceError, match=r"flip is 1\.5"):
+    with pytest.raises(MisodiceError, match=r"flip: found 1\.5"):
         RuleLabeller(flip=1.5)
 
 

@@ -37,5 +37,5 @@ def test_it_learns_nothing_and_asks_for_experts_only_where_they_count():
 
 @pytest.mark.parametrize("beta", [-0.1, 1.5, float("nan")])
 def test_what_is_no_share_is_refused(beta):
-    with pytest.raises(MisodiceError, match=r"CloneWeights: beta is .*, expected a share from 0 to 1"):
+    with pytest.raises(MisodiceError, match=r"value\.beta: found .*, expected a share from 0 to 1"):
         CloneWeights(beta)

@@ -63,7 +63,7 @@ def test_a_network_without_linear_layers_says_what_to_override():
 
     with pytest.raises(MisodiceError, match=r"Table: .* override start_at_zero"):
         Table(2, 3, 4).start_at_zero()
-    with pytest.raises(NotImplementedError, match="a network has a forward"):
+    with pytest.raises(MisodiceError, match="Table has no forward"):
         Table(2, 3, 4)(torch.zeros(1, 2, 3))
 
 

@@ -218,7 +218,10 @@ def test_random_numbers_go_on_where_a_checkpoint_was_made(tmp_path):
 
 @pytest.mark.parametrize("options", [{"lr": 0.0}, {"lr": float("nan")}, {"epochs": 0}])
 def test_options_out_of_range_are_refused(options):
-    with pytest.raises(MisodiceError, match=r"policy: lr is .* and epochs .*, expected more than 0 and at least 1"):
+    with pytest.raises(
+        MisodiceError,
+        match=r"^policy\.(lr|epochs): found .*, expected a (finite number|whole)",
+    ):
         Policy(**options)
 
 
@@ -227,5 +230,5 @@ def test_a_stage_says_what_it_lacks():
         name = "value"
 
     for missing in (lambda stage: stage.loss(None), lambda stage: stage.datamodule(None)):
-        with pytest.raises(NotImplementedError, match="Empty has no"):
+        with pytest.raises(MisodiceError, match="Empty has no"):
             missing(Empty())

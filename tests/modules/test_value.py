@@ -99,12 +99,12 @@ def test_finished_weights_have_mean_one_and_a_greatest(shape):
     ("options", "words"),
     [
         ({"objective": "logsumexp"}, "objective logsumexp with mask_last true is unbounded below"),
-        ({"alpha": -0.1}, "alpha is -0.1"),
-        ({"gamma": 1.1}, "gamma 1.1"),
-        ({"max_weight": 0.5}, "max_weight 0.5"),
-        ({"alpha": float("nan")}, "alpha is nan"),
-        ({"lr": 0.0}, "value: lr is 0.0"),
-        ({"epochs": 0}, "epochs 0"),
+        ({"alpha": -0.1}, "value.alpha: found -0.1"),
+        ({"gamma": 1.1}, "value.gamma: found 1.1"),
+        ({"max_weight": 0.5}, "value.max_weight: found 0.5"),
+        ({"alpha": float("nan")}, "value.alpha: found nan"),
+        ({"lr": 0.0}, "value.lr: found 0.0"),
+        ({"epochs": 0}, "value.epochs: found 0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):

@@ -28,5 +28,5 @@ def test_top_p():
 
 @pytest.mark.parametrize("top_p", [0.0, -1.0, 1.01, float("nan")])
 def test_what_is_no_share_is_refused(top_p):
-    with pytest.raises(MisodiceError, match=r"TopP: top_p is .*, expected more than 0 and at most 1"):
+    with pytest.raises(MisodiceError, match=r"TopP\.top_p: found .*, expected a share, more than 0 and at most 1"):
         TopP(top_p)

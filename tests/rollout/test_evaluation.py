@@ -67,7 +67,7 @@ def test_a_result_is_told_beside_the_data(tmp_path):
 
 
 def test_at_least_one_episode():
-    with pytest.raises(MisodiceError, match=r"rollout\.episodes is 0"):
+    with pytest.raises(MisodiceError, match=r"rollout\.episodes: found 0"):
         Rollout(episodes=0)
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from misodice.envs.base import TeamEnv
 from misodice.envs.engine import Engine, Source, bundled
 from misodice.errors import MisodiceError
+from misodice.runs.limits import TEXT, limited, one_of, or_none, whole
 
 
 class MaMuJoCo(Engine):
@@ -25,6 +26,7 @@ class MaMuJoCo(Engine):
     name = "mamujoco"
     discrete = False
 
+    @limited("env", task=TEXT, partition=or_none(TEXT), layout=or_none(one_of("paper")), agent_obsk=or_none(whole(0)))
     def __init__(
         self,
         task: str = "Hopper",

@@ -10,6 +10,7 @@ from misodice.envs.base import Actor, TeamEnv
 from misodice.envs.battles import BattleEngine
 from misodice.envs.engine import Source, bundled
 from misodice.errors import MisodiceError
+from misodice.runs.limits import TEXT, limited
 
 
 class SMAX(BattleEngine):
@@ -23,6 +24,7 @@ class SMAX(BattleEngine):
     batch_size = 100
     basic_actions = ("move north", "move east", "move south", "move west", "stop")
 
+    @limited("env", task=TEXT)
     def __init__(self, task: str = "zerg_5_vs_5") -> None:
         self.task = task
 

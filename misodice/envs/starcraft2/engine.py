@@ -7,7 +7,7 @@ from misodice.envs.battles import BattleEngine
 from misodice.envs.engine import Outline, Source
 from misodice.envs.starcraft2.features import smacv2_features
 from misodice.envs.starcraft2.tasks import task_options
-from misodice.errors import MisodiceError
+from misodice.runs.limits import COUNT, TEXT, limited
 
 
 class StarCraft2(BattleEngine):
@@ -21,14 +21,13 @@ class StarCraft2(BattleEngine):
     name = "starcraft2"
     basic_actions = ("no-op", "stop", "move north", "move south", "move east", "move west")
 
+    @limited("env", task=TEXT, games=COUNT)
     def __init__(self, task: str = "zerg_5_vs_5", games: int = 4) -> None:
         self.task, self.games = task, games
 
     def make(self, num_envs: int) -> TeamEnv:
         from misodice.envs.starcraft2.env import Starcraft2Env, require_starcraft2  # late: only here is it needed
 
-        if self.games < 1:
-            raise MisodiceError(f"env.games: found {self.games}, expected at least 1")
         require_starcraft2()
         return Starcraft2Env(self.task, min(num_envs, self.games))
 
