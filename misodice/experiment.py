@@ -28,6 +28,7 @@ from misodice.labelling.job import LabelJob
 from misodice.labelling.labels import Labels
 from misodice.labelling.report import report_labels
 from misodice.modules import OMAPL, Discriminator, Policy, RewardStage, Stage, Value
+from misodice.pipeline.loggers import RunNames
 from misodice.pipeline.marks import marks_of
 from misodice.pipeline.order import needed
 from misodice.pipeline.pipeline import Pipeline
@@ -221,6 +222,8 @@ class Experiment:
             if self.is_global_zero:
                 self._save_config()
             pipeline.fit(resume)
+            if self.trainer.fast:
+                self.console.print("fast_dev_run: every stage has run; nothing of it is kept")
             if not self.is_global_zero or self.trainer.fast:
                 return None
             self.run.join_metrics([stage.name for stage in chosen])
@@ -283,6 +286,7 @@ class Experiment:
             held.enter_context(quiet_lightning())
             if slow := warning_of_slow_precision(self.trainer.plain()):
                 self.console.print(slow, highlight=False)
+            self.trainer.loggers.check(RunNames(self.run.path, self.method, self.seed, {}))
             if self.is_global_zero:
                 held.enter_context(self.run.hold())
                 if self.trainer.fast:
@@ -326,6 +330,7 @@ class Experiment:
             retrain=retrain,
             is_global_zero=self.is_global_zero,
             console=self.console,
+            names=RunNames(self.run.path, self.method, self.seed, self._whole_config()),
         )
         return pipeline, preferences
 
@@ -338,10 +343,15 @@ class Experiment:
     def _save_config(self) -> None:
         # The results that lie there are of the config that is replaced here.
         (self.run.path / "summary.json").unlink(missing_ok=True)
+        text = yaml.safe_dump(self._whole_config(), sort_keys=False, allow_unicode=True)
+        write_text(self.run.path / "config.yaml", text)
+
+    def _whole_config(self) -> dict[str, Any]:
+        """As config.yaml has it: with the episodes file and the environment that were found."""
         config = self.config
         config["data"] = config["data"] | {"path": str(self.path.resolve())}
         config["env"] = config_of(self.engine)
-        write_text(self.run.path / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        return config
 
     def _report_labels(self, pipeline: Pipeline, preferences: Preferences | None) -> dict[str, Any]:
         """The `labels` part of summary.json, also as a table and a picture."""
