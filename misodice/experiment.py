@@ -29,6 +29,7 @@ from misodice.labelling.job import LabelJob
 from misodice.labelling.labels import Labels
 from misodice.labelling.report import label_figures, show_labels
 from misodice.modules import OMAPL, Discriminator, Policy, RewardStage, Stage, Value
+from misodice.pipeline.loggers import RunNames
 from misodice.pipeline.marks import Marks, marks_of
 from misodice.pipeline.order import needed
 from misodice.pipeline.pipeline import Pipeline
@@ -250,6 +251,8 @@ class Experiment:
             if self.is_global_zero:
                 self._save_config(ready)
             ready.pipeline.fit(resume)
+            if self.trainer.fast:
+                self.console.print("fast_dev_run: every stage has run; nothing of it is kept")
             if not self.is_global_zero or self.trainer.fast:
                 return None
             self.run.join_metrics([stage.name for stage in chosen])
@@ -319,6 +322,7 @@ class Experiment:
             held.enter_context(quiet_lightning())
             if slow := warning_of_slow_precision(self.trainer.plain()):
                 self.console.print(slow, highlight=False)
+            self.trainer.loggers.check(RunNames(self.run.path, self.method, self.seed, {}))
             if self.is_global_zero:
                 held.enter_context(self.run.hold())
                 if self.trainer.fast:
@@ -366,6 +370,7 @@ class Experiment:
             retrain=retrain,
             is_global_zero=self.is_global_zero,
             console=self.console,
+            names=RunNames(self.run.path, self.method, self.seed, self._config_with(job)),
         )
         return Ready(pipeline, preferences, None if job is None else job.labeller, self._config_with(job))
 

@@ -33,8 +33,9 @@ from startup import startup
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from misodice.callbacks.clock import RunClock
 from misodice.callbacks.compiling import Compile
-from misodice.callbacks.progress import StageProgress
+from misodice.callbacks.progress import StageBar
 from misodice.callbacks.stopping import SaveWhenStopped
 from misodice.data.episodes import Episodes, Header
 from misodice.data.ranking import rank_episodes, top_k
@@ -222,7 +223,7 @@ def train(name: str, options: argparse.Namespace) -> list[tuple[str, float, floa
                     enable_model_summary=False,
                     logger=CSVLogger(folder, name="", version=""),
                     callbacks=[
-                        StageProgress(f"{name} {stage.name}"),
+                        StageBar(f"{name} {stage.name}", RunClock({})),
                         SaveWhenStopped(Path(folder) / "-"),
                         timer,
                         *compiling,

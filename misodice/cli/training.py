@@ -104,6 +104,10 @@ class TrainingCLI(LightningCLI):
         self._add_arguments(parser)
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.set_defaults({"trainer.default_root_dir": "runs"})
+        # Each stage makes loggers of its own, from their classes and arguments. Where they write is the run's affair,
+        # so that a class that must be told need not be told by the user.
+        logger: Any = next(action for action in parser._actions if action.dest == "trainer.logger")
+        logger.sub_add_kwargs = {**logger.sub_add_kwargs, "instantiate": False, "linked_targets": {"save_dir"}}
         return parser
 
     def _set_seed(self) -> None:

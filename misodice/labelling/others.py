@@ -69,8 +69,8 @@ class OtherAnswers:
             found += " to pairs of other episodes"
         raise MisodiceError(
             f"{self.path}: holds {found}, and this command asks {type(asked).__name__}. To train on them, give the "
-            "same --labels options as they were made with, or --labels.other_answers use. To keep them under another name "
-            "and label anew: --labels.other_answers set_aside"
+            "same --labels options as they were made with, or --labels.other_answers use. To keep them under another "
+            "name and label anew: --labels.other_answers set_aside"
         )
 
     def read(self, n_episodes: int, console: Console) -> Preferences:

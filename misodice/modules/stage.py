@@ -212,9 +212,13 @@ class Stage(Part, LightningModule):
     def on_train_epoch_start(self) -> None:
         self._logged, self._sums = 0, {}
 
+    @property
+    def means(self) -> dict[str, Tensor]:
+        """Means of what `loss` logs over the epoch so far, on the stage's device."""
+        return {what: total / self._logged for what, total in self._sums.items()}
+
     def on_train_epoch_end(self) -> None:
-        named = {f"{self.name}/{what}": total / self._logged for what, total in self._sums.items()}
-        self.log_dict(named, sync_dist=True)
+        self.log_dict({f"{self.name}/{what}": mean for what, mean in self.means.items()}, sync_dist=True)
 
     def on_after_backward(self) -> None:
         # Before the optimiser's step: weights that a NaN has not reached are what the last checkpoint must hold.

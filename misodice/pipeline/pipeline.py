@@ -17,10 +17,14 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from misodice.callbacks.checkpoints import Best, Last, read_checkpoint
+from misodice.callbacks.clock import RunClock
 from misodice.callbacks.column_writer import ColumnWriter
+from misodice.callbacks.lines import StageLines
 from misodice.callbacks.marking import Mark
+from misodice.callbacks.progress import StageBar
 from misodice.callbacks.rollout import LogRollouts
 from misodice.callbacks.stopping import SaveWhenStopped
+from misodice.callbacks.watching import Watching
 from misodice.data.columns import column_fingerprint, read_column
 from misodice.data.episodes import Episodes
 from misodice.data.pairs import LabelledPairs
@@ -32,8 +36,11 @@ from misodice.datamodules.options import Data
 from misodice.datamodules.table import TransitionTable
 from misodice.errors import MisodiceError
 from misodice.modules.stage import Stage
+from misodice.pipeline.expected import expected_steps
+from misodice.pipeline.loggers import RunLoggers, RunNames
 from misodice.pipeline.marks import Marks
 from misodice.pipeline.rehearsal import rehearse
+from misodice.pipeline.run_logs import RunLogs
 from misodice.pipeline.stage_cache import StageCache
 from misodice.pipeline.trainer_checks import one_line
 from misodice.pipeline.trainers import TrainerOptions
@@ -57,7 +64,8 @@ class Pipeline:
         cache: finished stages of other runs; None where none are looked for.
         retrain: names of stages that are trained anew even if they are up to date.
         is_global_zero: whether this process writes and speaks for all.
-        console: where one line for each stage that is skipped goes.
+        console: where lines on the stages go; the progress bar too, if it is a terminal.
+        names: what loggers are told of the run.
     """
 
     stages: Sequence[Stage]
@@ -73,6 +81,7 @@ class Pipeline:
     retrain: Collection[str]
     is_global_zero: bool
     console: Console
+    names: RunNames
 
     @cached_property
     def table(self) -> TransitionTable:
@@ -95,6 +104,8 @@ class Pipeline:
         todo = [stage for stage in self.stages if not self._up_to_date(stage)]
         if todo:
             rehearse(todo, self.table.spec)
+        clock = RunClock({stage.name: self._expected_steps(stage) for stage in todo})
+        logs = self._logs([stage.name for stage in self.stages if stage not in todo])
         if self.data.ranking != "preference":
             self._write_labels()
         for stage in self.stages:
@@ -104,11 +115,13 @@ class Pipeline:
                 if self.cache:
                     self.cache.publish(stage, self.marks.stages[stage.name])
             elif self.cache is None or self._again(stage):
-                self._fit_stage(stage, resume)
+                self._fit_stage(stage, resume, clock, logs)
             else:
                 with self.cache.turn(stage, self.marks.stages[stage.name], partial(self._up_to_date, stage)) as mine:
                     if mine:
-                        self._fit_stage(stage, resume)
+                        self._fit_stage(stage, resume, clock, logs)
+            clock.end(stage.name)
+            logs.current.add(stage.name)
             if "reward" in stage.writes and self.data.ranking == "preference":
                 self._write_labels()
 
@@ -130,12 +143,36 @@ class Pipeline:
         columns_fit = all(column_fingerprint(self.run.columns, column) == mark for column in stage.writes)
         return columns_fit and (self.run.checkpoint(stage.name).is_file() or not stage.trained)
 
-    def _fit_stage(self, recipe: Stage, resume: bool) -> None:
+    def _expected_steps(self, stage: Stage) -> int:
+        pairs = None if self.pairs is None else int((~self.pairs.held_out).sum())
+        return expected_steps(stage, self.episodes.n_transitions, pairs, self.data.batch_size, self.trainer)
+
+    def _logs(self, current: Sequence[str]) -> RunLogs:
+        # What fast_dev_run leaves nothing of is not for W&B or TensorBoard either.
+        loggers = RunLoggers(None) if self.trainer.fast else self.trainer.loggers
+        for note in loggers.notes:
+            self.console.print(note, highlight=False, markup=False)
+        order = [stage.name for stage in self.stages]
+        return RunLogs(self.run, order, current, loggers, self.names, self.is_global_zero)
+
+    def _watching(self, place: str, clock: RunClock) -> Watching:
+        """What shows a stage: a bar on a terminal, else lines."""
+        # FORCE_COLOR makes any file a terminal for rich; a bar in a log would be a thousand lines.
+        terminal = self.console.is_interactive and self.console.file.isatty()
+        if self.trainer.shows_bar and not self.trainer.own_bar and terminal:
+            # Another console: this one does not wrap lines, and a bar that is too long would break.
+            return StageBar(place, clock, Console(file=self.console.file, force_terminal=True))
+        return StageLines(place, clock, self.console, epochs=not self.trainer.own_bar)
+
+    def _fit_stage(self, recipe: Stage, resume: bool, clock: RunClock, logs: RunLogs) -> None:
         # Before each stage, so that its result does not depend on whether the earlier ones ran or were restored.
         seed_everything(self.seed, workers=True, verbose=False)
+        clock.begin(recipe.name)
         stage = copy.deepcopy(recipe)
         mark = self.marks.stages[stage.name]
         writer = ColumnWriter(self.run.columns, mark, self.episodes)
+        place = f"{self.stages.index(recipe) + 1}/{len(self.stages)} {stage.name}"
+        watching = self._watching(place, clock)
         seconds = 0.0
         with SaveWhenStopped(self.run.checkpoint(stage.name)) as stopping:
             datamodule = stage.datamodule(self._inputs(stage))
@@ -147,26 +184,30 @@ class Pipeline:
             best, last = self._checkpoints(stage, datamodule)
             # `best` before `last`, which says where the best is: killed in between, the epoch is made again.
             kept = [callback for callback in (best, last) if callback is not None]
-            own = Mark(self.marks.resume[stage.name])
-            trainer = self._trainer(recipe, datamodule, [own, stopping, writer, *kept])
-            if stage.trained:
-                started = time.perf_counter()
-                self._train(trainer, stage, datamodule, self._resume_path(trainer, stage) if resume else None)
-                seconds = time.perf_counter() - started
-                if not (best or last).best_model_path:
-                    raise MisodiceError(
-                        f"{stage.name}: no epoch was finished, so there is nothing to keep; look at "
-                        "trainer.limit_train_batches and data.held_out, and at callbacks of your own"
-                    )
-            stopping.stop_if_asked(trainer)
-            if stage.writes:
+            done = self._steps_done(stage) if resume and stage.trained else None
+            with logs.of_stage(stage.name, done) as (loggers, join):
+                own = [Mark(self.marks.resume[stage.name]), stopping, writer, join, watching, *kept]
+                trainer = self._trainer(recipe, datamodule, loggers, own)
                 if stage.trained:
-                    # Not by `ckpt_path`: an averaging callback would put the last step's weights in place of its
-                    # averages.
-                    content = torch.load((best or last).best_model_path, map_location="cpu", weights_only=True)
-                    stage.load_state_dict(content["state_dict"])
-                trainer.predict(stage, datamodule=datamodule, return_predictions=False)
-            stopping.stop_if_asked(trainer)
+                    started = time.perf_counter()
+                    self._train(
+                        trainer, stage, datamodule, None if done is None else str(self.run.checkpoint(stage.name))
+                    )
+                    seconds = time.perf_counter() - started
+                    if not (best or last).best_model_path:
+                        raise MisodiceError(
+                            f"{stage.name}: no epoch was finished, so there is nothing to keep; look at "
+                            "trainer.limit_train_batches and data.held_out, and at callbacks of your own"
+                        )
+                stopping.stop_if_asked(trainer)
+                if stage.writes:
+                    if stage.trained:
+                        # Not by `ckpt_path`: an averaging callback would put the last step's weights in place of its
+                        # averages.
+                        content = torch.load((best or last).best_model_path, map_location="cpu", weights_only=True)
+                        stage.load_state_dict(content["state_dict"])
+                    trainer.predict(stage, datamodule=datamodule, return_predictions=False)
+                stopping.stop_if_asked(trainer)
         if trainer.is_global_zero:
             samples = 0
             if stage.trained:
@@ -180,6 +221,11 @@ class Pipeline:
             }
             self.run.write_stage_record(stage.name, record)
         trainer.strategy.barrier()
+        line = f"{place}: nothing to train; written: {', '.join(stage.writes)}"
+        if stage.trained:
+            score = None if best is None or best.best_model_score is None else float(best.best_model_score)
+            line = watching.summary(stage, seconds, score)
+        self.console.print(line, highlight=False, markup=False)
 
     def _inputs(self, stage: Stage) -> Inputs:
         table = self.table
@@ -221,15 +267,17 @@ class Pipeline:
             return None, last
         return Best(folder, filename="best", monitor=stage.monitor, enable_version_counter=False), last
 
-    def _trainer(self, stage: Stage, datamodule: StageData, callbacks: list[Callback]) -> Trainer:
+    def _trainer(
+        self, stage: Stage, datamodule: StageData, loggers: Sequence[Logger], callbacks: list[Callback]
+    ) -> Trainer:
         if stage.monitor and stage.patience and datamodule.holds_out:
             callbacks.append(EarlyStopping(stage.monitor, patience=stage.patience))
         if stage is self.stages[-1] and self.rollouts is not None:
             callbacks.append(self.rollouts)
-        place = f"{self.stages.index(stage) + 1}/{len(self.stages)} {stage.name}"
-        return self.trainer.trainer(place, stage.epochs, self.run.path / stage.name, callbacks)
+        return self.trainer.trainer(stage.name, stage.epochs, loggers, callbacks)
 
-    def _resume_path(self, trainer: Trainer, stage: Stage) -> str | None:
+    def _steps_done(self, stage: Stage) -> int | None:
+        """Steps of the checkpoint that the stage goes on from; None where it is trained anew."""
         path = self.run.checkpoint(stage.name)
         if not path.is_file():
             return None
@@ -239,13 +287,4 @@ class Pipeline:
             self.console.print(f"{stage.name}: {path} is of another config or input; training anew")
             return None
         self.console.print(f"{stage.name}: going on from {path}")
-        self._log_again(trainer.loggers[0], stage, found["global_step"])
-        return str(path)
-
-    def _log_again(self, logger: Logger, stage: Stage, steps: int) -> None:
-        """What was logged in the first `steps` steps: CSVLogger begins a new file, and the curves must be whole."""
-        for row in self.run.log(stage.name):
-            step, logged = int(row.pop("step")), {name: value for name, value in row.items() if value}
-            if step < steps:
-                values = {name: int(value) if name == "epoch" else float(value) for name, value in logged.items()}
-                logger.log_metrics(values, step)
+        return int(found["global_step"])

@@ -12,7 +12,6 @@ from typing import Any
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import Logger
 
 from misodice.errors import MisodiceError
 from misodice.modules.stage import Stage
@@ -125,11 +124,10 @@ def check_trainer(given: Mapping[str, Any], stages: Sequence[Stage]) -> None:
 
 
 def _check_objects(given: Mapping[str, Any]) -> None:
-    for name, kind, others in (("callbacks", Callback, ()), ("logger", Logger, (True, False))):
-        for each in as_list(given.get(name)):
-            if not isinstance(each, kind) and each not in others:
-                hint = f"; call it: {each.__name__}(…)" if isinstance(each, type) else ""
-                raise MisodiceError(f"trainer.{name}: found {each!r}, expected objects of {kind.__name__}{hint}")
+    for each in as_list(given.get("callbacks")):
+        if not isinstance(each, Callback):
+            hint = f"; call it: {each.__name__}(…)" if isinstance(each, type) else ""
+            raise MisodiceError(f"trainer.callbacks: found {each!r}, expected objects of Callback{hint}")
 
 
 def _check_lengths(given: Mapping[str, Any], stages: Sequence[Stage]) -> None:
