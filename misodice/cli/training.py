@@ -34,6 +34,15 @@ DEFAULTS: dict[str, tuple[type[Stage], type[Stage]]] = {
 """Base class of each slot, and the class that stands there unless another is named."""
 
 
+NUMBERS_OR_SHARES = tuple(
+    f"trainer.{name}"
+    for name in (
+        *("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches"),
+        *("overfit_batches", "val_check_interval", "gradient_clip_val"),
+    )
+)
+
+
 class TrainingCLI(LightningCLI):
     """LightningCLI whose subcommands are the methods of Experiment.
 
@@ -108,6 +117,11 @@ class TrainingCLI(LightningCLI):
         # so that a class that must be told need not be told by the user.
         logger: Any = next(action for action in parser._actions if action.dest == "trainer.logger")
         logger.sub_add_kwargs = {**logger.sub_add_kwargs, "instantiate": False, "linked_targets": {"save_dir"}}
+        for action in parser._actions:
+            # A number of batches is an int and a share a float. Python may remember Optional[Union[float, int]], which
+            # is equal to it, for Lightning's Optional[Union[int, float]]: then 500 would be read as 500.0.
+            if action.dest in NUMBERS_OR_SHARES:
+                action._typehint = int | float | None  # type: ignore[attr-defined]
         return parser
 
     def _set_seed(self) -> None:

@@ -4,6 +4,8 @@ import ast
 import importlib.util
 import inspect
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +214,14 @@ def test_jsonargparse_has_the_function_that_is_replaced():
     ours = inspect.signature(parser.drop_options_of_another_class).parameters
     assert [argument.arg for argument in replaced.args.args] == list(ours)
     assert source.count("discard_init_args_on_class_path_change(") > 1, "it is defined, and called nowhere"
+
+
+def test_a_number_of_batches_stays_whole_whatever_was_imported_first():
+    code = (
+        "from typing import Optional, Union\nOptional[Union[float, int]]\n"
+        "from misodice.cli.main import main\n"
+        "main(['fit', '--trainer.limit_train_batches', '500', '--trainer.limit_val_batches', '1', '--print_config'])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
+    assert "limit_train_batches: 500\n" in printed
+    assert "limit_val_batches: 1\n" in printed
