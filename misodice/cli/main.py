@@ -17,6 +17,8 @@ from misodice.runs.files import cannot_write
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """What a disk that is full or read-only says, whoever writes."""
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""What a path says that a user may not open, or that is another thing than was meant."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -26,9 +28,10 @@ def main(args: Sequence[str] | None = None) -> int:
         args: command and options; None takes those of the process.
     """
     arguments = list(sys.argv[1:] if args is None else args)
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # so that a class path finds a user's module beside which the command was given
     try:
+        here = _here()
+        if here not in sys.path:
+            sys.path.append(here)  # so that a class path finds a user's module beside which the command was given
         arguments = arranged(arguments)
         # LightningCLI warns where both are given; in tests sys.argv is pytest's; DDP's other processes start from it.
         sys.argv = [*sys.argv[:1], *(arguments if args is None else [])]
@@ -44,12 +47,17 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"misodice: {mistake}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno in NO_ROOM:
+            told = cannot_write(error.filename or "a file of the run", error)
+        elif error.errno in NO_ACCESS and error.filename:
+            told = f"{error.filename}: {error.strerror}; check the path, and what you may do there"
+        else:
             raise
-        print(f"misodice: {cannot_write(error.filename or 'a file of the run', error)}", file=sys.stderr)
+        print(f"misodice: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("misodice: interrupted; go on with --ckpt_path last", file=sys.stderr)
+        go_on = {"fit": "; go on with --ckpt_path last", "label": "; the same command goes on"}
+        print(f"misodice: interrupted{go_on.get(arguments[0], '')}", file=sys.stderr)
         return 130
     return 0
 
@@ -63,6 +71,13 @@ def check_command(arguments: Sequence[str]) -> None:
     near = difflib.get_close_matches(word, commands, 1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise MisodiceError(f"{word!r} is no command; {hint}the commands are {', '.join(commands)}")
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        raise MisodiceError("the current folder does not exist any more; change to another one") from error
 
 
 def _mistake(error: BaseException) -> MisodiceError | None:

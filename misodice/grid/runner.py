@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from misodice.callbacks.stopping import sigterm_as_ctrl_c
-from misodice.errors import MisodiceError
 from misodice.grid.board import Board, Seen
 from misodice.grid.cell import Cell
+from misodice.grid.cluster import start_ray
 from misodice.grid.grid import Grid, read_grid, write_cells
 from misodice.grid.work import Outcome, run_cell
 from misodice.runs.configs import find_config
@@ -76,7 +74,7 @@ def _count(states: dict[str, Any]) -> str:
 def _run(grid: Grid, todo: list[Cell], board: Board, address: str | None) -> None:
     for cell in todo:
         cell.forget_running()  # of a command that was killed
-    ray = _start_ray(grid, address)
+    ray = start_ray(grid, address, board.console)
     task = ray.remote(num_cpus=grid.num_cpus, num_gpus=grid.num_gpus, max_retries=0)(run_cell)
     where = Path.cwd()
 
@@ -134,51 +132,3 @@ def _look(cells: Any, board: Board) -> None:
         seen, record = board.seen[cell.name], cell.record()
         if seen.state == "waiting" and record and record["status"] == "running" and record["tries"] == seen.tries:
             seen.state, seen.since = "running", (cell.folder / "cell.json").stat().st_mtime
-
-
-def _knock(address: str) -> None:
-    """Raises OSError where nothing listens: Ray itself would try for ten minutes."""
-    host, _, port = address.rpartition("/")[2].rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=30).close()
-
-
-def _start_ray(grid: Grid, address: str | None) -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise MisodiceError("misodice benchmark needs ray: pip install 'misodice[benchmark]'") from error
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Cells are the work, not something beside it: Ray would give them the lowest priority.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    # run_cell hides the accelerators itself where a cell asks for none.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address:
-        try:
-            _knock(address)
-            ray.init(address=address, **quiet)
-        except OSError as error:  # ConnectionError where `auto` finds none
-            raise MisodiceError(
-                f"--address: cannot join a Ray cluster at {address} ({error}); begin one with `ray start --head`, and "
-                "set RAY_AUTH_MODE and the token as they are there"
-            ) from error
-        return ray
-    try:
-        # Nothing goes through the object store: cells hand over files.
-        ray.init(address="local", include_dashboard=False, object_store_memory=100 * 2**20, **quiet)
-    except Exception as error:  # Ray has no narrower class for it
-        ray.shutdown()
-        raise MisodiceError(
-            f"Ray does not start on this machine ({error}); it gives itself 30 seconds, so on a busy machine "
-            "the same command later goes on from here"
-        ) from error
-    for what, need in (("CPU", grid.num_cpus), ("GPU", grid.num_gpus)):
-        found = ray.cluster_resources().get(what, 0)
-        if need > found:
-            ray.shutdown()
-            raise MisodiceError(
-                f"grid {grid.name}: num_{what.lower()}s is {need} for one cell, but this machine has {found:g}; lower "
-                "it or join a cluster with --address"
-            )
-    return ray
