@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from misodice.conversion import convert
 from misodice.data.info import info
 from misodice.data.mix import Optional, mix
 from misodice.envs import Engine, Source
 from misodice.rollout.collect import collect
+from misodice.runs.console import console
 
 
 def collect_command(
@@ -23,7 +22,7 @@ def collect_command(
         seed: of everything random.
         overwrite: replace the output where it exists already.
     """
-    engine = env.resolve(Console(stderr=True, soft_wrap=True))
+    engine = env.resolve(console(stderr=True))
     collect(engine, engine.default_sources() if sources is None else sources, output, seed, overwrite=overwrite)
 
 
@@ -64,7 +63,7 @@ def convert_command(
             ±4 as in ComaDICE, and else the greatest, rounded up.
         overwrite: replace the outputs where they exist already.
     """
-    convert(input, output, env, source, format, action_scale, Console(stderr=True, soft_wrap=True), overwrite)
+    convert(input, output, env, source, format, action_scale, console(stderr=True), overwrite)
 
 
 def info_command(path: str, plot: str | None = None, overwrite: bool = False) -> None:

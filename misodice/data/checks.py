@@ -267,7 +267,7 @@ def check_values(lengths: Lengths, header: Header, fields: Mapping[str, np.ndarr
                 f"attribute {name}",
                 f"{len(getattr(header, name))} names",
                 f"{size}, one for each entry of {name.partition('_')[0]}",
-                "mend the names, or leave them out",
+                "correct the names, or leave them out",
             )
     if "available_actions" in fields:
         _check_available(lengths, fields["actions"], fields["available_actions"])
@@ -350,7 +350,7 @@ def _check_available(lengths: Lengths, actions: np.ndarray, available: np.ndarra
             f"action {actions[step, agent]} of agent {agent} at transition {step} ({lengths.of_step(step)}), which "
             "available_actions forbids",
             "an available action",
-            "clean the data or mend the mask",
+            "clean the data or correct the mask",
         )
 
 

@@ -94,7 +94,7 @@ def check_is_file(path: Path, missing: str = "no such file; make one with `misod
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MisodiceError(f"{path}: {missing}") from error
     except (OSError, ValueError) as error:
-        raise MisodiceError(f"{path}: cannot be read ({error}); name another file, or mend its rights") from error
+        raise MisodiceError(f"{path}: cannot be read ({error}); name another file, or change its rights") from error
     if stat.S_ISDIR(mode):
         raise MisodiceError(f"{path}: is a folder, expected a file; name the file in it")
     if not stat.S_ISREG(mode):
@@ -137,7 +137,7 @@ def open_to_read(path: Path, cache: int | None = None) -> Iterator[h5py.File]:
 def _why_not_opened(path: Path, error: OSError) -> str:
     said = _on_one_line(error)
     if isinstance(error, PermissionError):
-        return f"cannot be read ({said}); mend its rights, or copy it to where you may read"
+        return f"cannot be read ({said}); change its rights, or copy it to where you may read"
     if isinstance(error, BlockingIOError) or "Resource temporarily unavailable" in said:
         return "is open for writing in another program; close it there (such as a notebook) and give the command again"
     if "unable to lock file" in said:

@@ -6,13 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from misodice.data.episodes import Episodes
 from misodice.data.outputs import check_output
 from misodice.errors import MisodiceError
+from misodice.runs.console import Table, console
 from misodice.runs.files import whole
 
 BINS = 40
@@ -36,33 +34,33 @@ def info(path: str, plot: str | None, overwrite: bool = False) -> None:
     episodes = Episodes.read(path)
     if plot is not None and episodes.returns is None:
         raise MisodiceError(f"{path}: field 'episode/return' is missing, which --plot shows; leave --plot out")
-    console = Console()
+    say = console()
     env = episodes.header.env
-    table = Table(title=escape(path))
+    table = Table(title=path)
     for name in ("engine", "task", "trajectories", "samples", "agents", "state", "obs", "actions"):
         table.add_column(name)
     sizes = (episodes.n_episodes, episodes.n_transitions, episodes.n_agents, episodes.state.shape[1])
-    names = (escape(str(env.get(name) or "–")) for name in ("engine", "task"))
+    names = (str(env.get(name) or "–") for name in ("engine", "task"))
     table.add_row(*names, *map(str, (*sizes, episodes.obs.shape[2], episodes.n_actions)))
-    console.print(table)
+    say.print(table)
     returns = Table("source", "episodes", "return", "length", "win rate")
     source = np.full(episodes.n_episodes, "all") if episodes.source is None else episodes.source
     for name in np.unique(source):
         chosen = source == name
         returns.add_row(
-            escape(str(name)),
+            str(name),
             str(chosen.sum()),
             "–" if episodes.returns is None else _spread(episodes.returns[chosen]),
             _spread(episodes.length[chosen]),
             "–" if episodes.won is None else f"{episodes.won[chosen].mean():.2f}",
         )
-    console.print(returns)
+    say.print(returns)
     for what in ("obs_features", "state_features"):
         names = getattr(episodes.header, what)
-        console.print(f"{what} ({len(names)}): {', '.join(names)}", soft_wrap=True, highlight=False, markup=False)
+        say.print(f"{what} ({len(names)}): {', '.join(names)}")
     if plot is not None:
         _histogram(episodes, source, path, Path(plot))
-        console.print(f"written: {plot}", soft_wrap=True, markup=False)
+        say.print(f"written: {plot}")
 
 
 def _spread(values: np.ndarray) -> str:
@@ -74,7 +72,7 @@ def _check_plot(plot: Path, overwrite: bool) -> None:
     """Refuse before any work what could not be written after it."""
     if plot.suffix.removeprefix(".").lower() not in PICTURES:
         raise MisodiceError(
-            f"--plot {plot}: suffix {plot.suffix!r}, expected one of {', '.join(PICTURES)}; mend the name"
+            f"--plot {plot}: suffix {plot.suffix!r}, expected one of {', '.join(PICTURES)}; correct the name"
         )
     if find_spec("matplotlib") is None:
         raise MisodiceError("--plot needs matplotlib: pip install 'misodice[plot]'")

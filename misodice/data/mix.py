@@ -65,7 +65,7 @@ def _check_arguments(paths: list[Path], output: Path, seed: int, drop: Sequence[
         raise MisodiceError(f"seed is {seed}, expected at least 0; choose another")
     for field in drop:
         if field not in FIELDS:
-            raise MisodiceError(f"drop: found {field!r}, expected some of {', '.join(get_args(Optional))}; mend it")
+            raise MisodiceError(f"drop: found {field!r}, expected some of {', '.join(get_args(Optional))}; correct it")
     seen: list[Path] = []
     for path in paths:
         check_is_file(path)

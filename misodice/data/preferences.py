@@ -173,7 +173,7 @@ class PreferencesFile:
     """Append answers to preferences.jsonl, and go on where an earlier run stopped.
 
     Constructing it only reads. Inside its `with` block this process alone writes, and others wait: the first line is
-    made, or a torn last line mended. A file of another fingerprint is never mixed with this one: it is renamed to
+    made, or a torn last line cut off. A file of another fingerprint is never mixed with this one: it is renamed to
     `preferences.<its fingerprint>.jsonl`, and comes back when that fingerprint does.
 
     Args:

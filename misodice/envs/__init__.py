@@ -53,7 +53,7 @@ def engine_of_file(env: Mapping[str, Any]) -> Engine | None:
         if not _is_a(value, kinds[name]):
             raise MisodiceError(
                 f"the file's header: env option {name!r} of {engine.name} is {value!r}, expected "
-                f"{getattr(kinds[name], '__name__', kinds[name])}; mend the attribute env of the file, or name the "
+                f"{getattr(kinds[name], '__name__', kinds[name])}; correct the attribute env of the file, or name the "
                 "environment by --env"
             )
     made: Engine = engine(**options)

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from misodice.data.episodes import EpisodesWriter
 from misodice.data.outputs import check_output
@@ -17,6 +16,7 @@ from misodice.envs.engine import Engine, Source
 from misodice.errors import MisodiceError
 from misodice.rollout.actors import make_actor
 from misodice.rollout.loop import rollout
+from misodice.runs.console import console
 from misodice.runs.progress import progress
 
 
@@ -49,7 +49,7 @@ def collect(
     engine = engine.resolve()
     episodes = []
     size = min(max(source.episodes for source in sources), engine.batch_size)
-    with closing(engine.make(size)) as env, progress(Console(stderr=True)) as bar:
+    with closing(engine.make(size)) as env, progress(console(stderr=True)) as bar:
         _check_name(engine, env)
         # All of them first: a name that is not found is told before the others have played for an hour.
         actors = [make_actor(engine, env, source.behaviour, source.noise) for source in sources]
@@ -73,9 +73,9 @@ def _check_sources(sources: Sequence[Source], seed: int) -> None:
     for index, source in enumerate(sources):
         where, count, noise = f"sources[{index}]", source.episodes, source.noise
         if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-            raise MisodiceError(f"{where}: episodes is {count!r}, expected a whole number of at least 1; mend it")
+            raise MisodiceError(f"{where}: episodes is {count!r}, expected a whole number of at least 1; correct it")
         if not (isinstance(noise, (int, float)) and 0 <= noise < math.inf):
-            raise MisodiceError(f"{where}: noise is {noise!r}, expected a standard deviation of at least 0; mend it")
+            raise MisodiceError(f"{where}: noise is {noise!r}, expected a standard deviation of at least 0; correct it")
         if not isinstance(source.source, str) or not source.source:
             raise MisodiceError(f"{where}: source is {source.source!r}, expected a name, such as expert; give one")
 

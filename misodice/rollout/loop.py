@@ -139,7 +139,7 @@ def _check(env: TeamEnv, observation: Observation, method: str) -> None:
     found = {name: np.shape(values) for name, values in observation.items()}
     if found != expected:
         raise MisodiceError(
-            f"{type(env).__name__}.{method}: observation has shapes {found}, expected {expected}; mend the "
+            f"{type(env).__name__}.{method}: observation has shapes {found}, expected {expected}; correct the "
             "environment, or the sizes that it gives to set_spaces"
         )
 

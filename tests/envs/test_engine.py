@@ -84,7 +84,7 @@ def test_a_header_may_name_none(env):
     ],
 )
 def test_a_header_with_an_odd_value_is_refused(engine, options, words):
-    with pytest.raises(MisodiceError, match=words.replace("|", r"\|") + ".*; mend the attribute env"):
+    with pytest.raises(MisodiceError, match=words.replace("|", r"\|") + ".*; correct the attribute env"):
         engine_of_file({"engine": engine, "task": "Hopper", **options})
 
 

@@ -22,7 +22,7 @@ MAX_EPISODE = 2**30
 
 def fault(where: object, field: str, found: object, expected: object, remedy: str | None = None) -> MisodiceError:
     """The error of a malformed file: which file, which field, what was found, what was expected, what to do."""
-    remedy = remedy or "mend or fetch the file again; docs/convert.md describes the layouts"
+    remedy = remedy or "correct or fetch the file again; docs/convert.md describes the layouts"
     return MisodiceError(f"{where}: {field}: found {found}, expected {expected}; {remedy}")
 
 
@@ -162,7 +162,7 @@ def as_actions(where: object, field: str, values: np.ndarray, available: np.ndar
             field,
             f"action {actions[step, agent]} of agent {agent} at step {step}, which the mask forbids",
             "available actions",
-            "clean the data or mend the mask",
+            "clean the data or correct the mask",
         )
     return actions
 

@@ -42,7 +42,7 @@ def importer_of(path: Path, name: str = "auto") -> Importer:
             importer.
     """
     if not path.exists():
-        raise MisodiceError(f"{path}: no such file or folder; mend --input")
+        raise MisodiceError(f"{path}: no such file or folder; correct --input")
     if name == "auto":
         return _folder(path) if path.is_dir() else _file(path)
     return _named(name)(path)

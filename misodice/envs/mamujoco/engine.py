@@ -61,7 +61,7 @@ class MaMuJoCo(Engine):
         }
         if self.task not in poor:
             raise MisodiceError(
-                f"env.task: nothing is bundled for {self.task!r}, only for {', '.join(poor)}; mend the name, or "
+                f"env.task: nothing is bundled for {self.task!r}, only for {', '.join(poor)}; correct the name, or "
                 "collect with sources of your own: misodice collect --sources …"
             )
         return [Source(f"{self.task.lower()}_v5_expert", 200, "expert"), *poor[self.task]]

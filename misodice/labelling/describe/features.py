@@ -93,5 +93,5 @@ def _require_teams(episodes: Episodes, teams: dict[str, list[Unit]]) -> None:
     if len(teams["ally"]) != episodes.n_agents or len(names) != episodes.state.shape[1]:
         raise MisodiceError(
             f"UnitDescriber: state_features of the episodes file: found {len(names)} names with {len(teams['ally'])} "
-            f"allies, expected {episodes.state.shape[1]} names and {episodes.n_agents} allies; mend the file"
+            f"allies, expected {episodes.state.shape[1]} names and {episodes.n_agents} allies; correct the file"
         )

@@ -7,7 +7,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -39,6 +38,7 @@ from misodice.labelling.llm.question import (
 )
 from misodice.labelling.llm.server import KEPT, Server
 from misodice.labelling.llm.streak import Streak, raise_limit
+from misodice.runs.console import console
 from misodice.runs.parts import class_path
 
 
@@ -149,11 +149,11 @@ class LLMLabeller(Labeller):
                 the server refuses what no further request would survive, or requests failed that may pass later. What
                 was answered is kept.
         """
-        console = Console(soft_wrap=True)
-        with console.status("describing episodes"):
+        screen = console()
+        with screen.status("describing episodes"):
             requests = self._requests(episodes, file)
-        console.print(f"{self.model}: {self._estimate(requests, file)}", highlight=False)
-        say = partial(console.print, highlight=False, markup=False)
+        screen.print(f"{self.model}: {self._estimate(requests, file)}")
+        say = screen.print
         address = Address.of(self.base_url, self.query)
         server = Server(address, self.tries, self.timeout, self.backoff, say)
         limit = limit_of(self.parameters)
@@ -162,7 +162,7 @@ class LLMLabeller(Labeller):
             requests = [request for request in requests if request.pair in missing]
             ledger = Ledger(file, requests, self._price, self.budget, self.reason, self.tries, server.key, limit)
             if ledger.open_requests or (self.batch and ledger.batches_under_way):
-                asyncio.run(self._ask(server, ledger, console))
+                asyncio.run(self._ask(server, ledger, screen))
             if self._price is not None:
                 say(f"{self.model}: {ledger.spent:.4f} USD spent on {file.path}")
             self._finish(ledger, say)
