@@ -244,7 +244,7 @@ class Experiment:
                 "from no other checkpoint"
             )
         # SLURM starts a requeued job with the same command.
-        resume = ckpt_path == "last" or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+        resume = ckpt_path == "last" or os.environ.get("SLURM_RESTART_COUNT", "0").strip() not in ("", "0")
         with self._working():
             chosen = needed(self.stages, self.data.ranking)
             ready = self._prepare(chosen, again, resume, replace)

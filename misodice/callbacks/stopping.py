@@ -103,7 +103,10 @@ class SaveWhenStopped(Callback):
 
     def _stop(self, trainer: Trainer) -> None:
         if self.asked not in (None, signal.SIGINT, signal.SIGTERM) and trainer.is_global_zero:
-            task = os.environ.get("SLURM_ARRAY_TASK_ID")
-            job = os.environ["SLURM_JOB_ID"] if task is None else f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}"
-            subprocess.run(["scontrol", "requeue", job], check=True)
+            array, task = (os.environ.get(f"SLURM_ARRAY_{what}_ID") for what in ("JOB", "TASK"))
+            job = os.environ.get("SLURM_JOB_ID", "") if task is None else f"{array}_{task}"
+            try:
+                subprocess.run(["scontrol", "requeue", job], check=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                print(f"SLURM does not start the job again ({error}); the same command with --ckpt_path last goes on")
         raise KeyboardInterrupt

@@ -1,6 +1,7 @@
 """A stage that is told to stop; whole runs are in tests/test_killed.py."""
 
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,30 @@ def test_slurm_is_asked_to_start_the_job_again(tmp_path, monkeypatch):
             stop.stop_if_asked(_Alone())
     assert asked == [["scontrol", "requeue", "5_3"]]
     assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_a_job_that_slurm_does_not_start_again_ends_as_any_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(stopping.SLURMEnvironment, "detect", staticmethod(lambda: True))
+    monkeypatch.setenv("PATH", str(tmp_path))  # no scontrol
+    with SaveWhenStopped(tmp_path / "last.ckpt") as stop:
+        signal.raise_signal(signal.SIGUSR1)
+        with pytest.raises(KeyboardInterrupt):
+            stop.stop_if_asked(_Alone())
+    assert "SLURM does not start the job again" in capsys.readouterr().out
+
+
+def test_a_thread_takes_no_signals(tmp_path):
+    """A server may train in a thread, where Python lets nobody handle signals."""
+    entered = []
+
+    def work() -> None:
+        with sigterm_as_ctrl_c(), SaveWhenStopped(tmp_path / "last.ckpt") as stop:
+            entered.append(stop.asked)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert entered == [None]
 
 
 class _Alone:
