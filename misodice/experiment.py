@@ -269,8 +269,12 @@ class Experiment:
             output: with show: text file to write the pairs to, whole, in place of the terminal; it must not exist.
             replace: replace Phase 1 of a finished run of other options or other data in the run directory.
         """
+        if show is not None and dry_run:
+            raise MisodiceError("show and dry_run were both given, and each does nothing else; give one of them")
         if output is not None and show is None:
             raise MisodiceError(f"output is {output!r}, which goes with show alone; give --show 3 too")
+        if output is not None:
+            check_limits("", {"output": PATH}, {"output": output})
         if show is not None:
             self._label_job().show(show, None if output is None else Path(output))
         elif dry_run:

@@ -7,8 +7,9 @@ row t + 1 and the true last observation is kept. R = Σ(L+1) rows, T = ΣL trans
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -255,7 +256,20 @@ def _datasets(path: Path, file: h5py.File) -> dict[str, h5py.Dataset]:
             raise MisodiceError(
                 f"{path}: field {there!r} is missing; found {found[:20]}; write it (docs/concepts.md has all fields)"
             )
+    _tell_near_names(path, file, datasets)
     return datasets
+
+
+def _tell_near_names(path: Path, file: h5py.File, read: Mapping[str, h5py.Dataset]) -> None:
+    """A field that is nearly called as one that is absent is read by nobody."""
+    absent = [IN_FILE.get(name, name) for name in ("available_actions", "rewards", *OF_EPISODES) if name not in read]
+    known = {IN_FILE.get(name, name) for name in (*read, *absent)}
+    there = [*file, *(f"episode/{name}" for name in file["episode"])] if "episode" in file else [*file]
+    for name in sorted({*there} - known - {"episode"}):
+        if near := get_close_matches(str(name), absent, 1, 0.8):
+            logger.warning(
+                f"{path}: field {name!r} is not read; a field of the format is {near[0]!r}: rename it if it is that"
+            )
 
 
 def _let_all_be_taken(where: str, given: dict[str, np.ndarray], n_actions: int | None) -> None:

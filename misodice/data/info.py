@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,13 @@ from misodice.data.outputs import check_output
 from misodice.errors import MisodiceError
 from misodice.runs.console import Table, console
 from misodice.runs.files import whole
+from misodice.runs.pictures import check_matplotlib, new_figure
 
 BINS = 40
 PICTURES = ("png", "pdf", "svg", "jpg", "jpeg", "webp", "tif", "tiff", "eps", "ps")
 """Suffixes of pictures that matplotlib writes by itself."""
+MOST_NAMES, LONGEST_NAME = 12, 40
+"""Sources in a legend, and characters of a name there."""
 
 
 def info(path: str, plot: str | None, overwrite: bool = False) -> None:
@@ -74,8 +76,7 @@ def _check_plot(plot: Path, overwrite: bool) -> None:
         raise MisodiceError(
             f"--plot {plot}: suffix {plot.suffix!r}, expected one of {', '.join(PICTURES)}; correct the name"
         )
-    if find_spec("matplotlib") is None:
-        raise MisodiceError("--plot needs matplotlib: pip install 'misodice[plot]'")
+    check_matplotlib()
     check_output(plot, overwrite)
 
 
@@ -90,23 +91,23 @@ def bin_edges(values: np.ndarray) -> np.ndarray:
 
 
 def _histogram(episodes: Episodes, source: np.ndarray, path: str, plot: Path) -> None:
-    from matplotlib.figure import Figure  # late: only --plot needs it
-
     assert episodes.returns is not None
     # In float32, as the file has them, 40 bins of returns that are nearly equal have no width.
     returns = episodes.returns.astype(np.float64)
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    figure = new_figure(6, 3.5)
     axes = figure.subplots()
     names = list(np.unique(source))
     shares = [returns[source == name] for name in names]
     axes.hist(shares, bins=list(bin_edges(returns)), stacked=True, label=[_literal(name) for name in names])
     axes.set(xlabel="return", ylabel="episodes", title=_literal(episodes.header.env.get("task") or path))
-    axes.legend()
+    if len(names) <= MOST_NAMES:  # more would leave no room for the picture
+        axes.legend()
     with whole(plot, plot.suffix) as temporary:
         figure.savefig(temporary, dpi=150)
 
 
 def _literal(text: object) -> str:
     """Text in which matplotlib sees no formula, and that a legend does not leave out."""
-    escaped = str(text).replace("$", r"\$")
+    short = str(text) if len(str(text)) <= LONGEST_NAME else f"{str(text)[:LONGEST_NAME]}…"
+    escaped = short.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped

@@ -49,7 +49,7 @@ def mix(
     inputs = [_without(Episodes.read(path), drop) for path in files]
     for path, other in zip(files[1:], inputs[1:], strict=True):
         _check_alike(files[0], inputs[0], path, other)
-        _check_same_fields(files[0], inputs[0], path, other)
+        _check_same_fields(files[0], inputs[0], path, other, drop)
     inputs = [_in_order_of(files[0], inputs[0], path, other) for path, other in zip(files, inputs, strict=True)]
     order = [(file, index) for file, episodes in enumerate(inputs) for index in range(episodes.n_episodes)]
     np.random.default_rng(seed).shuffle(order)
@@ -66,6 +66,8 @@ def _check_arguments(paths: list[Path], output: Path, seed: int, drop: Sequence[
     for field in drop:
         if field not in FIELDS:
             raise MisodiceError(f"drop: found {field!r}, expected some of {', '.join(get_args(Optional))}; correct it")
+    if "return" in drop and "rewards" not in drop:
+        raise MisodiceError("drop: found return without rewards, whose sums it is; leave out both: '[rewards, return]'")
     seen: list[Path] = []
     for path in paths:
         check_is_file(path)
@@ -108,7 +110,7 @@ def _check_alike(first: Path, one: Episodes, path: Path, other: Episodes) -> Non
             raise MisodiceError(f"{path}: {name} size is {found}, but {expected} in {first}; mix files of one task")
 
 
-def _check_same_fields(first: Path, one: Episodes, path: Path, other: Episodes) -> None:
+def _check_same_fields(first: Path, one: Episodes, path: Path, other: Episodes, drop: Sequence[str]) -> None:
     lacking: dict[Path, list[str]] = {path: [], first: []}
     for field, name in FIELDS.items():
         here, there = getattr(other, name) is not None, getattr(one, name) is not None
@@ -120,7 +122,7 @@ def _check_same_fields(first: Path, one: Episodes, path: Path, other: Episodes) 
         names = " and ".join(IN_FILE.get(FIELDS[field], field) for field in lacking[without])
         raise MisodiceError(
             f"{without}: has no {names}, but {with_} has; write what is missing into the file, or leave it out of all "
-            f"by --drop '[{', '.join(differing)}]'"
+            f"by --drop '[{', '.join(dict.fromkeys([*drop, *differing]))}]'"
         )
 
 

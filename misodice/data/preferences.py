@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -316,7 +316,44 @@ def _parse(path: Path, number: int, text: bytes) -> Line:
         ) from error
     if not isinstance(line, dict) or "kind" not in line:
         raise MisodiceError(f"{path}: line {number}: expected an object with a 'kind'; this is no {FORMAT} file")
+    for name, words, holds in FIELDS.get(line["kind"], ()):
+        if name not in line or not holds(line[name]):
+            raise MisodiceError(
+                f"{path}: line {number}, a {line['kind']}: found {name} {line.get(name, 'missing')!r}, expected {words}; "
+                "the file was edited: restore it, or delete that line to have it asked again"
+            )
     return line
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(_is_index(each) for each in value)
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_answer(value: Any) -> bool:
+    return isinstance(value, str) and value in CODES
+
+
+Field = tuple[str, str, Callable[[Any], bool]]
+PAIR: Field = ("pair", "the number of a pair", _is_index)
+EPISODES: Field = ("episodes", "two numbers of episodes", _is_pair)
+FIELDS: dict[str, tuple[Field, ...]] = {
+    "header": (("fingerprint", "a text", lambda value: isinstance(value, str)),),
+    "preference": (PAIR, EPISODES, ("answer", "first, second or tie", _is_answer)),
+    "left_out": (PAIR, EPISODES),
+    "reply": (
+        PAIR,
+        ("order", "forward or swapped", lambda value: value in ("forward", "swapped")),
+        ("request", "a text", lambda value: isinstance(value, str)),
+        ("answer", "first, second, tie or null", lambda value: value is None or _is_answer(value)),
+        ("final", "true or false", lambda value: isinstance(value, bool)),
+        ("cost", "a number or null", lambda value: value is None or isinstance(value, (int, float))),
+    ),
+}
+"""What the lines must have that something is computed from: name, what is expected in words, and whether a value is it."""
 
 
 def _check_header(path: Path, header: Line) -> None:

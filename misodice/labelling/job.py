@@ -78,7 +78,7 @@ class LabelJob:
         self._file = PreferencesFile(where, pairs, mark, self._made_by)
         self._copy = PreferencesFile(own, pairs, mark, self._made_by) if shared and labels.path is None else None
         files = [file for file in (self._file, self._copy) if file is not None]
-        self._others = OtherAnswers.find(files, labels.labeller, digest)
+        self._others = OtherAnswers.find(files, labels.labeller, self._made_by)
         self._used: Preferences | None = None
         self.pairs, self.fingerprint, self.options = pairs, mark, described
         self.labeller = type(labels.labeller).__name__
@@ -165,8 +165,8 @@ class LabelJob:
         if not preferences.informative.any():
             raise MisodiceError(
                 f"{self._file.path}: all {len(preferences.answer)} pairs are ties ({reasons}), so there is nothing to "
-                "learn from; a judge that always names one position ends like this: look at some pairs with "
-                "`misodice label --show 3`, and choose another --labels.labeller or model"
+                f"learn from; {_why(preferences)}look at some pairs with `misodice label --show 3`, and choose another "
+                "--labels.labeller or model"
             )
         self._console.print(
             f"labels: {int(preferences.informative.sum())} of {len(preferences.answer)} pairs have a winner"
@@ -177,6 +177,12 @@ class LabelJob:
                 f"labels: {len(self.left_out)} of these ties have no answer, since asking for it failed; `misodice "
                 "label` asks again"
             )
+
+
+def _why(preferences: Preferences) -> str:
+    """The usual cause, where all pairs are ties."""
+    often = max(preferences.tie_reasons, key=lambda reason: preferences.tie_reasons[reason])
+    return "a judge that always names one position ends like this: " if often == "inconsistent" else ""
 
 
 def _open(file: PreferencesFile) -> list[int]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from misodice.data.preferences import Preferences, PreferencesFile, read_header
 from misodice.errors import MisodiceError
 from misodice.labelling.base import Labeller
+from misodice.runs.differences import differences
 from misodice.runs.fingerprint import fingerprint
 from misodice.runs.parts import class_path
 
@@ -23,15 +24,15 @@ class OtherAnswers:
     Args:
         path: the file.
         header: its first line.
-        digest: of the episodes of this run.
+        now: what the header of this run's own answers would say in `made_by`.
     """
 
     path: Path
     header: dict[str, Any]
-    digest: str
+    now: dict[str, Any]
 
     @classmethod
-    def find(cls, files: Iterable[PreferencesFile], labeller: Labeller, digest: str) -> Self | None:
+    def find(cls, files: Iterable[PreferencesFile], labeller: Labeller, now: dict[str, Any]) -> Self | None:
         """The first of `files` that would be set aside, unless its answers can be had again at no cost.
 
         So other options of one labeller that costs nothing are no question; another class of labeller always is one.
@@ -39,13 +40,13 @@ class OtherAnswers:
         Args:
             files: those of a run.
             labeller: of this run.
-            digest: of its episodes.
+            now: what the header of its own answers would say in `made_by`.
         """
         for file in files:
             header = read_header(file.path)
             if header is None or header["fingerprint"] == file.fingerprint:
                 continue
-            other = cls(file.path, header, digest)
+            other = cls(file.path, header, now)
             free = labeller.free and other.labeller == class_path(type(labeller))
             if not free and len(Preferences.read(file.path).answer):
                 return other
@@ -65,8 +66,11 @@ class OtherAnswers:
     def refuse(self, asked: Labeller) -> None:
         """Raise a MisodiceError that says what the user may do."""
         found = f"answers of {self.labeller.rpartition('.')[2]}" if self.labeller else "answers that name no labeller"
-        if self.made_by.get("data") not in (None, self.digest):
+        if self.made_by.get("data") not in (None, self.now["data"]):
             found += " to pairs of other episodes"
+        labels = ({"labels": {**each, "data": None}} for each in (self.made_by, self.now))
+        if self.made_by and (changes := differences(*labels)):
+            found += f" made with other options ({'; '.join(changes)})"
         raise MisodiceError(
             f"{self.path}: holds {found}, and this command asks {type(asked).__name__}. To train on them, give the "
             "same --labels options as they were made with, or --labels.other_answers use. To keep them under another "
@@ -84,7 +88,7 @@ class OtherAnswers:
             MisodiceError: they are to pairs of other episodes.
         """
         preferences = Preferences.read(self.path)
-        if self.made_by.get("data") not in (None, self.digest) or preferences.pairs.max(initial=0) >= n_episodes:
+        if self.made_by.get("data") not in (None, self.now["data"]) or preferences.pairs.max(initial=0) >= n_episodes:
             raise MisodiceError(
                 f"{self.path}: its answers are to pairs of other episodes than those of data.path, so they cannot be "
                 "used; name the file they were made for, or give --labels.other_answers set_aside"
@@ -100,4 +104,4 @@ class OtherAnswers:
         """Complete, they are what a run with their labeller's options would find; else they are known by content."""
         if self.header.get("n_pairs") == len(preferences.answer):
             return str(self.header["fingerprint"])
-        return fingerprint("used", self.digest, preferences.pairs, preferences.answer)
+        return fingerprint("used", self.now["data"], preferences.pairs, preferences.answer)

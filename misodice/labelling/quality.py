@@ -12,6 +12,7 @@ from torchmetrics.functional.regression import kendall_rank_corrcoef
 from misodice.data.episodes import Episodes
 from misodice.data.preferences import FIRST, Preferences
 from misodice.data.ranking import top_k
+from misodice.runs.pictures import new_figure
 
 
 def win_counts(n_episodes: int, preferences: Preferences) -> np.ndarray:
@@ -68,9 +69,7 @@ def suggest_k(score: np.ndarray) -> tuple[int, float]:
 
 def plot_labels(path: Path, episodes: Episodes, score: np.ndarray, k: int) -> None:
     """A picture of the ranking: the sorted scores with K and the suggested gap, and recovered against true return."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    figure = new_figure(9, 3.5)
     left, right = figure.subplots(1, 2)
     suggested, _ = suggest_k(score)
     left.plot(np.sort(score)[::-1], linewidth=1)

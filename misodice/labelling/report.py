@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from misodice.data.episodes import Episodes
 from misodice.data.pairs import LabelledPairs
 from misodice.data.preferences import Preferences
 from misodice.data.ranking import Ranking
+from misodice.errors import MisodiceError
 from misodice.labelling.quality import plot_labels, rank_quality, suggest_k, win_counts
 from misodice.runs.console import Table
 
@@ -82,10 +82,10 @@ def show_labels(
     _print(figures, ranking, k, console)
     suggested, gap = suggest_k(recovered)
     console.print(f"the widest gap in the scores is after rank {suggested} ({gap:.2f} of their spread); data.k is {k}")
-    if importlib.util.find_spec("matplotlib") is None:
-        console.print("no labels.png: it needs matplotlib, pip install 'misodice[plot]'")
-    else:
+    try:
         plot_labels(run_dir / "labels.png", episodes, recovered, k)
+    except MisodiceError as error:  # the picture alone is missing then
+        console.print(f"no labels.png: {error}")
 
 
 def _pair_accuracy(pairs: LabelledPairs, score: np.ndarray) -> dict[str, float | None]:

@@ -40,7 +40,7 @@ def show(
     """
     if k < 1:
         raise MisodiceError(f"show is {k}, expected how many pairs to show, 1 or more")
-    if output is not None and output.exists():
+    if output is not None and (output.exists() or output.is_symlink()):
         raise MisodiceError(f"output: {output} exists and is not replaced; name a new file")
     labeller.check(episodes)
     lines: dict[int, list[Line]] = {}

@@ -18,6 +18,7 @@ from misodice.report.runs import Problem, read_runs
 from misodice.report.tables import Table
 from misodice.runs.console import Table as ScreenTable, console
 from misodice.runs.files import write_text
+from misodice.runs.pictures import check_matplotlib
 
 TOLD = 5
 """Runs that were left out and have a line of their own on the terminal."""
@@ -32,6 +33,7 @@ def report(runs: str | list[str], output: str, method: str) -> None:
     for package in ("matplotlib", "jinja2"):
         if importlib.util.find_spec(package) is None:
             raise MisodiceError(f"misodice report needs {package}: pip install 'misodice[report]'")
+    check_matplotlib()
     roots = [Path(root) for root in ([runs] if isinstance(runs, str) else runs)]
     found, problems = read_runs(roots)
     worlds, repeated = sort_runs(found)
