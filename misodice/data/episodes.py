@@ -267,9 +267,7 @@ def _tell_near_names(path: Path, file: h5py.File, read: Mapping[str, h5py.Datase
     there = [*file, *(f"episode/{name}" for name in file["episode"])] if "episode" in file else [*file]
     for name in sorted({*there} - known - {"episode"}):
         if near := get_close_matches(str(name), absent, 1, 0.8):
-            logger.warning(
-                f"{path}: field {name!r} is not read; a field of the format is {near[0]!r}: rename it if it is that"
-            )
+            logger.warning(f"{path}: field {name!r} is not read; rename it if it is the format's {near[0]!r}")
 
 
 def _let_all_be_taken(where: str, given: dict[str, np.ndarray], n_actions: int | None) -> None:

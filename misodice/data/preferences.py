@@ -319,8 +319,8 @@ def _parse(path: Path, number: int, text: bytes) -> Line:
     for name, words, holds in FIELDS.get(line["kind"], ()):
         if name not in line or not holds(line[name]):
             raise MisodiceError(
-                f"{path}: line {number}, a {line['kind']}: found {name} {line.get(name, 'missing')!r}, expected {words}; "
-                "the file was edited: restore it, or delete that line to have it asked again"
+                f"{path}: line {number}, a {line['kind']}: found {name} {line.get(name, 'missing')!r}, expected "
+                f"{words}; the file was edited: restore it, or delete that line to have it asked again"
             )
     return line
 
@@ -353,7 +353,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         ("cost", "a number or null", lambda value: value is None or isinstance(value, (int, float))),
     ),
 }
-"""What the lines must have that something is computed from: name, what is expected in words, and whether a value is it."""
+"""What the lines must have that something is computed from: name, what is expected in words, whether a value is it."""
 
 
 def _check_header(path: Path, header: Line) -> None:

@@ -68,8 +68,8 @@ class OtherAnswers:
         found = f"answers of {self.labeller.rpartition('.')[2]}" if self.labeller else "answers that name no labeller"
         if self.made_by.get("data") not in (None, self.now["data"]):
             found += " to pairs of other episodes"
-        labels = ({"labels": {**each, "data": None}} for each in (self.made_by, self.now))
-        if self.made_by and (changes := differences(*labels)):
+        before, now = ({"labels": {**each, "data": None}} for each in (self.made_by, self.now))
+        if self.made_by and (changes := differences(before, now)):
             found += f" made with other options ({'; '.join(changes)})"
         raise MisodiceError(
             f"{self.path}: holds {found}, and this command asks {type(asked).__name__}. To train on them, give the "
