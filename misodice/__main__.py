@@ -1,5 +1,6 @@
 """`python -m misodice`, and the command `misodice`."""
 
+import os
 import sys
 
 from jsonargparse import auto_cli
@@ -32,6 +33,11 @@ Many runs, and what is left of one:
 def main() -> int:
     """The command line; its help at once, and `doctor` without importing what it may find broken."""
     keep_printing()
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        print("misodice: the current folder does not exist any more; change to another one", file=sys.stderr)
+        return 2
     if sys.argv[1:] in ([], ["-h"], ["--help"]):
         print(HELP, end="")
         return 0 if sys.argv[1:] else 2

@@ -54,8 +54,13 @@ from misodice.runs.run_dir import RunDir, versions
 LIMITS = {
     "run_dir": or_none(PATH),
     "method": Limit(
-        "a name without / and \\, which names a folder",
-        lambda value: isinstance(value, str) and value.strip() not in ("", ".", "..") and not set(value) & set("/\\"),
+        "a name without /, \\ and line breaks, which names a folder",
+        lambda value: (
+            isinstance(value, str)
+            and value.strip() not in ("", ".", "..")
+            and value.isprintable()
+            and not set(value) & set("/\\")
+        ),
     ),
     "seed": SEED,
     "shared_stages": or_none(PATH),
@@ -146,6 +151,8 @@ class Experiment:
         place = Path("runs") / task / method / f"seed_{seed}" if run_dir is None else Path(run_dir)
         # fast_dev_run leaves nothing: its folder is removed at the end.
         self.run = RunDir(place.with_name(f".{place.name}.fast_dev_run") if self.trainer.fast else place)
+        if shared_stages and Path(shared_stages).exists() and not Path(shared_stages).is_dir():
+            raise MisodiceError(f"shared_stages: {shared_stages} is a file, expected a folder; name another one")
         self.shared_stages = Path(shared_stages) if shared_stages and not self.trainer.fast else None
         self.is_global_zero = self.trainer.alone or getattr(rank_zero_only, "rank", 0) == 0
         self.console = console(quiet=not self.is_global_zero)
@@ -327,6 +334,11 @@ class Experiment:
             if slow := warning_of_slow_precision(self.trainer.plain()):
                 self.console.print(slow, highlight=False)
             self.trainer.loggers.check(RunNames(self.run.path, self.method, self.seed, {}))
+            machines = self.trainer.given.get("num_nodes") or 1
+            if machines > 1:
+                self.console.print(
+                    f"a run of {machines} machines: it begins when each of them has started this command"
+                )
             if self.is_global_zero:
                 held.enter_context(self.run.hold())
                 if self.trainer.fast:

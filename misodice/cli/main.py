@@ -13,10 +13,8 @@ from misodice.cli.commands import COMMANDS, run_command
 from misodice.cli.parser import arranged
 from misodice.cli.training import TrainingCLI
 from misodice.errors import MisodiceError
-from misodice.runs.files import cannot_write
+from misodice.runs.files import NO_ROOM, cannot_write
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""What a disk that is full or read-only says, whoever writes."""
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 """What a path says that a user may not open, or that is another thing than was meant."""
 

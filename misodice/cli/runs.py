@@ -37,7 +37,10 @@ def benchmark_command(grid: str, root: str = "runs", address: str | None = None,
 
 
 def export_command(
-    ckpt_path: str, format: Literal["onnx", "torchscript", "pt2"] = "onnx", output: str | None = None
+    ckpt_path: str,
+    format: Literal["onnx", "torchscript", "pt2"] = "onnx",
+    output: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write one agent's policy as a file that acts without misodice, and check it against the original.
 
@@ -45,10 +48,11 @@ def export_command(
         ckpt_path: checkpoint of a policy, such as runs/smacv2_zerg/misodice/seed_0/policy/last.ckpt.
         format: of the file: onnx runs under onnxruntime alone, torchscript and pt2 under torch alone.
         output: file to write; null is the checkpoint's name with the suffix .onnx, .pt or .pt2.
+        overwrite: replace a file that is there.
     """
     from misodice.export import export
 
-    path, difference = export(Path(ckpt_path), format, Path(output) if output else None)
+    path, difference = export(Path(ckpt_path), format, Path(output) if output else None, overwrite)
     console().print(
         f"written: {path} (on {difference.rows} random inputs: outputs differ by at most {difference.greatest:.2g}, "
         f"{difference.equal_actions:.2%} of greedy actions are equal)"

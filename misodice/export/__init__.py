@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from misodice import __version__
+from misodice.data.outputs import check_output
 from misodice.errors import MisodiceError
 from misodice.export.agent import Agent
 from misodice.export.check import TOLERANCE, Difference, Samples, compare, random_samples
@@ -22,13 +23,16 @@ TEAMS = 1000
 """Random joint observations that an export is held against the original on."""
 
 
-def export(ckpt_path: Path, format: Format = "onnx", output: Path | None = None) -> tuple[Path, Difference]:
+def export(
+    ckpt_path: Path, format: Format = "onnx", output: Path | None = None, overwrite: bool = False
+) -> tuple[Path, Difference]:
     """Write one agent's policy, and hold what was written against the original.
 
     Args:
         ckpt_path: checkpoint of a policy.
         format: "onnx", "torchscript" or "pt2".
-        output: file to write, replaced if it exists; None is `ckpt_path` with the format's suffix.
+        output: file to write; None is `ckpt_path` with the format's suffix.
+        overwrite: whether a file that is there is replaced.
 
     Returns:
         The file, and how far it is from the original.
@@ -41,13 +45,14 @@ def export(ckpt_path: Path, format: Format = "onnx", output: Path | None = None)
     if format not in SUFFIX:
         raise MisodiceError(f"format: found {format!r}, expected one of {', '.join(SUFFIX)}")
     policy = Policy.load(ckpt_path)
+    path = output or ckpt_path.with_suffix(SUFFIX[format])
+    check_output(path, overwrite)
     agent = Agent(policy)
     samples = random_samples(policy, agent, TEAMS)
     _check_one_agent(policy, agent, samples)
     # Copies, since a .pt2 keeps its example: a view would bring all samples into the file.
     example = {name: values[:3].clone() for name, values in samples.inputs.items()}
     content = write(agent, format, example, describe(policy, ckpt_path))
-    path = output or ckpt_path.with_suffix(SUFFIX[format])
     with whole(path, SUFFIX[format]) as temporary:
         temporary.write_bytes(content)
         difference = compare(read(temporary, format), agent, samples)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
+import yaml
 from jsonargparse import ArgumentParser
 
 from misodice.envs import Source
@@ -109,6 +110,15 @@ def read_grid(path: Path) -> Grid:
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Grid)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise MisodiceError(f"{path}: cannot be read as YAML ({said}); docs/benchmark.md shows a grid") from error
+    if not isinstance(content, dict):
+        raise MisodiceError(
+            f"{path}: found {content!r:.50}, expected name, tasks, methods and seeds (docs/benchmark.md)"
+        )
     try:
         grid = Grid(**vars(parser.instantiate(parser.parse_path(path))))
     except ArgumentError as error:

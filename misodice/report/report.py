@@ -22,6 +22,8 @@ from misodice.runs.pictures import check_matplotlib
 
 TOLD = 5
 """Runs that were left out and have a line of their own on the terminal."""
+OWN = "misodice"
+"""The method that is compared with the others unless another one is named."""
 
 
 def report(runs: str | list[str], output: str, method: str) -> None:
@@ -34,8 +36,12 @@ def report(runs: str | list[str], output: str, method: str) -> None:
         if importlib.util.find_spec(package) is None:
             raise MisodiceError(f"misodice report needs {package}: pip install 'misodice[report]'")
     check_matplotlib()
+    _check_folder(Path(output))
     roots = [Path(root) for root in ([runs] if isinstance(runs, str) else runs)]
     found, problems = read_runs(roots)
+    known = sorted({run.method for run in found})
+    if method not in (OWN, *known):
+        raise MisodiceError(f"method: found {method!r}, expected one that these runs have: {', '.join(known)}")
     worlds, repeated = sort_runs(found)
     problems += repeated
     sections = make_sections(worlds, method)
@@ -63,6 +69,15 @@ def report(runs: str | list[str], output: str, method: str) -> None:
     if len(problems) > TOLD:
         say.print(f"left out: {len(problems) - TOLD} more ({_count(problems)} in all); the page lists them")
     say.print(f"written: {folder / 'index.html'}")
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that holds a page of somebody else."""
+    page = folder / "index.html"
+    if folder.exists() and not folder.is_dir():
+        raise MisodiceError(f"output: {folder} is a file, expected a folder; name another one")
+    if page.is_file() and "<h1>misodice report</h1>" not in page.read_text(encoding="utf-8", errors="replace"):
+        raise MisodiceError(f"output: {page} is no report of misodice and is not replaced; name another folder")
 
 
 def _print(table: Table, title: str, console: Console) -> None:

@@ -37,6 +37,8 @@ def find_config(name: str, option: str, beside: Path | None = None) -> Path:
             if short in _names(file, folder):
                 return file
     known = [_names(file, folder) for folder in (OWN, SHIPPED) for file in _files(folder)]
+    if any((folder / name).is_dir() for folder in ([] if beside is None else [beside]) + [Path()]):
+        raise MisodiceError(f"{option}: {name} is a folder, expected a YAML file; name one in it")
     near = get_close_matches(short, sorted({each for names in known for each in names}), cutoff=0.5)
     listed = ", ".join(near or dict.fromkeys(path for path, _ in known))
     raise MisodiceError(

@@ -13,6 +13,9 @@ from rich.table import Table as RichTable
 WIDTH_OF_FILES = 160
 """Characters of a table's line where the output is no terminal, such as the log of a cluster's job."""
 
+LEAST_WIDTH = 40
+"""Narrower, a table would be one letter wide; a COLUMNS of 0 would print nothing."""
+
 
 class _Outlet(io.FileIO):
     """A descriptor of the process's output; what it does not take any more is dropped.
@@ -33,6 +36,11 @@ class _Outlet(io.FileIO):
 
 def keep_printing() -> None:
     """Let no print of this process raise: unknown characters become question marks, a lost reader is no error."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed by whoever started the process; the next file would take its number
+            os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not getattr(sys, f"__{name}__"):
@@ -86,7 +94,9 @@ def console(stderr: bool = False, quiet: bool = False, file: IO[str] | None = No
         file: print there instead.
     """
     output = cast(IO[str], Output(stderr)) if file is None else file
-    width = None if output.isatty() or "COLUMNS" in os.environ else WIDTH_OF_FILES
+    columns = os.environ.get("COLUMNS", "")
+    narrow = columns.isdecimal() and int(columns) < LEAST_WIDTH
+    width = LEAST_WIDTH if narrow else None if output.isatty() or columns.isdecimal() else WIDTH_OF_FILES
     # No markup: the names of files and tasks may have brackets.
     return Console(file=output, quiet=quiet, soft_wrap=True, width=width, markup=False, highlight=False)
 

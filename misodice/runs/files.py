@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from misodice.errors import MisodiceError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What a disk that is full or read-only says, whoever writes."""
 
 
 @contextmanager
@@ -38,10 +42,13 @@ def whole(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
 
 def cannot_write(path: Path | str, error: OSError) -> str:
     """What a user is told of a file that cannot be written."""
-    return (
-        f"{path}: cannot be written ({error}); what was there before is kept: make room or choose another folder, then "
-        "give the same command again (`fit` with --ckpt_path last)"
-    )
+    why = error.strerror or str(error)
+    if error.errno in NO_ROOM:
+        return (
+            f"{path}: cannot be written ({why}); what was there before is kept: make room or choose another folder, "
+            "then give the same command again (`fit` with --ckpt_path last)"
+        )
+    return f"{path}: cannot be written ({why}); choose another folder, or change what you may write there"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ class RunDir:
         taken = (
             f"{self.path}: another process is at work in this run directory; wait for it, or choose another --run_dir"
         )
+        if any(os.environ.get(name, "1") != "1" for name in ("WORLD_SIZE", "SLURM_NTASKS")):
+            taken += (
+                ". Where torchrun or srun has started several processes, each is a run of its own: start one alone, or "
+                "set --trainer.devices to their number"
+            )
         with ExitStack() as held:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)

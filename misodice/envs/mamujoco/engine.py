@@ -42,9 +42,12 @@ class MaMuJoCo(Engine):
         try:
             from misodice.envs.mamujoco.env import MamujocoEnv  # late: it brings MuJoCo
         except (RuntimeError, ImportError, AttributeError) as error:
+            variable = os.environ.get("MUJOCO_GL")
+            how = "without MUJOCO_GL" if variable is None else f"with MUJOCO_GL={variable}"
+            remedy = "set it" if variable is None else "unset it, or set it"
             raise MisodiceError(
-                f"MuJoCo cannot be loaded with MUJOCO_GL={os.environ.get('MUJOCO_GL')} ({error}); unset it, or set it "
-                "to egl (with libegl1 installed) or osmesa (with libosmesa6)"
+                f"MuJoCo cannot be loaded {how} ({error}); {remedy} to egl (with libegl1 installed) or osmesa (with "
+                "libosmesa6)"
             ) from error
 
         return MamujocoEnv(self.task, self.partition, self.layout, self.agent_obsk, num_envs)
