@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jsonargparse import get_loader, set_loader
 
-ENGINES = {"auto": "SMAC", "smax": "SMAX", "starcraft2": "StarCraft2", "mamujoco": "MaMuJoCo"}
+from misodice.runs.first_edition import ENGINES, in_todays_form
+
 OPTION = "--env.engine"
 MOVED = {
     "env.engine": "env names a class: SMAC, SMAX, StarCraft2, MaMuJoCo, or your own Engine",
@@ -21,21 +22,16 @@ _load = get_loader("yaml")
 
 
 def _load_either(text: str) -> Any:
-    """What YAML text says, in today's form."""
-    content = _load(text)
-    env = content.get("env") if isinstance(content, dict) else None
-    if not isinstance(env, Mapping) or env.get("engine") not in ENGINES:
-        return content
-    engine = ENGINES[env["engine"]]
-    options = {name: value for name, value in env.items() if name != "engine"}
-    _tell(f"env: {{engine: {env['engine']}, …}}", f"env: {{class_path: {engine}, init_args: {{…}}}}")
-    return content | {"env": {"class_path": engine, "init_args": options}}
+    content, note = in_todays_form(_load(text))
+    if note:
+        print(note, file=sys.stderr)
+    return content
 
 
 set_loader("yaml", _load_either)
 
 
-def in_todays_form(arguments: Sequence[str]) -> list[str]:
+def words_in_todays_form(arguments: Sequence[str]) -> list[str]:
     """The arguments with `--env CLASS` for `--env.engine WORD`.
 
     Args:
@@ -53,11 +49,7 @@ def in_todays_form(arguments: Sequence[str]) -> list[str]:
         # Alone, "auto" was the engine of the file.
         own = any(each.startswith("--env.") for each in rest)
         engine = ENGINES[given] if own or given != "auto" else "null"
-        _tell(f"{OPTION} {given}", f"--env {engine}")
+        print(f"{OPTION} {given} is the form of misodice 0.1; read as --env {engine}", file=sys.stderr)
         # Before the engine's own options: naming a class drops those of another one.
         return [*rest[:1], "--env", engine, *rest[1:]]
     return words
-
-
-def _tell(found: str, read_as: str) -> None:
-    print(f"{found} is the form of misodice 0.1; read as {read_as}", file=sys.stderr)

@@ -15,7 +15,7 @@ from jsonargparse._util import import_object
 from lightning.pytorch.cli import LightningArgumentParser
 
 import misodice
-from misodice.cli.first_edition import MOVED, in_todays_form
+from misodice.cli.first_edition import MOVED, words_in_todays_form
 from misodice.errors import MisodiceError
 from misodice.runs.configs import find_config
 from misodice.runs.parts import same_option
@@ -148,7 +148,7 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     """
     configs: list[str] = []
     others: list[str] = []
-    waiting = iter(in_todays_form(arguments)[1:])
+    waiting = iter(words_in_todays_form(arguments)[1:])
     for word in waiting:
         name, equals, given = word.partition("=")
         if name in ("--config", "-c"):

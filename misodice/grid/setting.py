@@ -26,6 +26,7 @@ from misodice.grid.cell import arguments
 from misodice.report.settings import counts
 from misodice.runs.differences import dotted
 from misodice.runs.fingerprint import fingerprint
+from misodice.runs.first_edition import in_todays_form
 from misodice.runs.parts import config_of
 
 
@@ -157,4 +158,4 @@ def _yaml(path: Path) -> dict[str, Any]:
         raise MisodiceError(f"{path}: this is not YAML ({error}); correct it") from error
     if not isinstance(content, dict):
         raise MisodiceError(f"{path}: found {type(content).__name__}, expected options of `misodice fit`")
-    return content
+    return dict(in_todays_form(content)[0])

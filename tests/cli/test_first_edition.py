@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from misodice.cli.first_edition import in_todays_form
+from misodice.cli.first_edition import words_in_todays_form
 from misodice.cli.main import main
 
 OLD = {"env": {"engine": "mamujoco", "task": "Hopper", "partition": "3x1", "layout": "paper"}}
@@ -46,7 +46,7 @@ def test_an_engine_by_a_word_on_the_command_line(capsys):
     ],
 )
 def test_words_become_classes(old, new):
-    assert in_todays_form(old) == new
+    assert words_in_todays_form(old) == new
 
 
 def test_options_that_moved_are_told(capsys):
