@@ -39,8 +39,10 @@ _LABELLED = re.compile(
 )
 _MARKED = re.compile(rf"\\boxed\{{(?:\\text\{{)?({_NAME})\}}|<(?P<tag>answer|winner)>\s*({_NAME})\s*</(?P=tag)>", re.I)
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "`": "'", "\t": " "})
-MAX_OBJECTS, MAX_ENDS, MAX_OBJECT, MAX_LOOSE = 50, 10, 4000, 40_000
+MAX_OBJECTS, MAX_ENDS, MAX_OBJECT, MAX_LOOSE = 50, 10, 4000, 20_000
 """How far a text that is no proper JSON is looked through; the last is the number of characters in all."""
+MAX_NESTED = 60
+"""Brackets in a text that is no proper JSON: YAML's time grows with their square."""
 MAX_BRACES = 500
 """Braces that begin no object. A text with more of them is malformed: to try all of them may take a minute."""
 _NAMES_IN_TEXT = {
@@ -198,6 +200,8 @@ def _loose(text: str, start: int, allowed: int) -> tuple[tuple[Any, int] | None,
     for _ in range(MAX_ENDS):
         stop = text.find("}", stop) + 1
         if not stop or stop - start > min(MAX_OBJECT, allowed - read):
+            break
+        if sum(map(text.count, "{[", (start, start), (stop, stop))) > MAX_NESTED:
             break
         read += stop - start
         try:

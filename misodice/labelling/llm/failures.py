@@ -180,7 +180,7 @@ def failure_of(
         problem = "refused by a content filter"
     elif kind == "request" and (said.status == 413 or _TOO_LONG.search(text)):
         problem = f"prompt too long (HTTP {said.status})" if said.status else "prompt too long"
-    return FailedError(kind, problem, said.words or said.code, said.status, said.code, wait)
+    return FailedError(kind, problem, said.words or one_line(said.code), said.status, said.code, wait)
 
 
 def passing(status: int) -> bool:

@@ -47,8 +47,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
             json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise MisodiceError(
-                f"LLMLabeller: parameters.{name} cannot be said in JSON ({error}); expected finite numbers, texts, true, "
-                "false, null, or lists and mappings of them"
+                f"LLMLabeller: parameters.{name} cannot be said in JSON ({error}); expected finite numbers, texts, "
+                "true, false, null, or lists and mappings of them"
             ) from None
 
 

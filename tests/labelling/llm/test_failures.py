@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from misodice.data.preferences import Preferences
 from misodice.errors import MisodiceError
@@ -295,6 +295,7 @@ BODIES = st.recursive(
 )
 
 
+@example({"code": "\n"}, None)
 @given(BODIES, st.sampled_from([None, 400, 401, 403, 404, 413, 422, 429, 500, 503]))
 def test_no_error_breaks_the_reader(body, status):
     for given_body in (body, json.dumps(body), str(body)):
@@ -354,6 +355,10 @@ def test_a_403_for_one_prompt_leaves_that_pair_out(battles, tmp_path):
         assert [line["problem"] for line in lines(file, "left_out")] == ["HTTP 403"]
     with serve(script=lambda b, n: error(403, risk) if n == 1 else None) as fake:
         file = label(fake, battles, tmp_path)  # the file has answers: the key was good then
+        assert len(fake.log) == 1
+    with serve() as fake:
+        file = label(fake, battles, tmp_path)
+        assert len(fake.log) == 1
     assert Preferences.read(file.path).answer.tolist() == expected(battles, file)
     with serve(script=lambda b, n: error(403, risk)) as fake:
         assert risk in stopped(fake, battles, tmp_path / "other")
@@ -375,7 +380,6 @@ def test_a_filter_in_a_200_leaves_that_pair_out_and_is_asked_again(battles, tmp_
     [
         ({}, "no address is named"),
         ({"Location": "URL/elsewhere?token=secret"}, "/v1/elsewhere"),
-        ({"Location": "URL"}, "/v1"),
     ],
 )
 def test_a_redirect_stops_at_once(battles, tmp_path, headers, words):
@@ -389,6 +393,13 @@ def test_a_redirect_stops_at_once(battles, tmp_path, headers, words):
     assert words in message
     assert "HTTP 302" in message
     assert "secret" not in message
+
+
+def test_a_redirect_to_itself_stops_at_once(battles, tmp_path):
+    circle = lambda b, n: (307, "", {"Location": f"{fake.url}/chat/completions"})  # noqa: E731
+    with serve(script=circle) as fake:
+        message = stopped(fake, battles, tmp_path)
+    assert "redirects again and again: check labeller.base_url" in message
 
 
 def test_a_redirect_that_keeps_the_question_is_followed(battles, tmp_path):
