@@ -39,7 +39,7 @@ _FORMAT = re.compile(
     re.IGNORECASE,
 )
 _ACCESS = re.compile(
-    r"\bkeys?\b|api_?key|permission|quota|credential|auth|access|billing|payment|credit|balance|account|"
+    r"\bkeys?\b|api_?key|bearer|\btoken\b|permission|quota|credential|auth|access|billing|payment|credit|balance|account|"
     r"subscription|organi[sz]ation|project|country|region|territory|suspended|disabled|expired|\bip\b|\bplan\b|licen[cs]e",
     re.IGNORECASE,
 )
