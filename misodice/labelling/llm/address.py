@@ -66,16 +66,25 @@ class Address:
 
 
 def identity_of(base_url: str | None) -> str | None:
-    """The address as it stands in the fingerprint of answers: as it was given, without query and endpoint."""
+    """The address as it stands in the fingerprint of answers: as it was given, without query, endpoint and final /."""
     given = (base_url or os.environ.get(URL_VARIABLE, "")).strip()
     if not given:
         return None
-    return _path(given.partition("#")[0].partition("?")[0])
+    return _path(given.partition("#")[0].partition("?")[0]).rstrip("/")
 
 
 def _path(path: str) -> str:
     """Without the endpoint's own path, which is added to every request."""
     return path.rstrip("/").removesuffix(ENDPOINT) if path.rstrip("/").endswith(ENDPOINT) else path
+
+
+def _is_host(host: str) -> bool:
+    """Whether a name may be looked up: its parts have 1 to 63 letters (RFC 1035). A client knows more rules."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _check(given: str, origin: str) -> None:
@@ -103,6 +112,10 @@ def _check(given: str, origin: str) -> None:
                 what = "does not begin with http:// or https://"
             elif not host:
                 what = "names no host"
+            elif host in ("http", "https") and parts.path.startswith("//"):
+                what = "begins with http:// or https:// twice"
+            elif not _is_host(host):
+                what = f"names a host that cannot be ({host})"
             elif port_is_bad:
                 what = "names port 0"
     if what is not None:

@@ -153,11 +153,13 @@ class BatchRun:
         # The library has read the whole content by the time this returns.
         content = await self._call(lambda: self.server.client.files.content(file), "text", batch_id)
         sent = {request.custom_id: request for request in self._sent(batch_id)}
-        for line in _results(content.text):
+        results = list(_results(content.text))
+        answered = self.server.answered or self._answered > 0 or any(_status(line) == 200 for line in results)
+        for line in results:
             request = sent.pop(str(line.get("custom_id")), None)
             if request is not None:
                 try:
-                    self._last = _reply(line, self.body(request, self.structured).keys() - SENT_ANYWAY)
+                    self._last = _reply(line, self.body(request, self.structured).keys() - SENT_ANYWAY, answered)
                 except FailedError as error:
                     error.said = self.server.clean(error.said)
                     self._last = Reply.of(error)
@@ -204,7 +206,7 @@ class BatchRun:
 
 
 def _results(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
+    for line in text.removeprefix("\ufeff").splitlines():
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
@@ -213,15 +215,22 @@ def _results(text: str) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def _reply(line: dict[str, Any], parameters: Collection[str]) -> Reply:
-    """What a line of results says; raises FailedError where it is an error. `parameters` as in `kind_of`."""
+def _response(line: dict[str, Any]) -> dict[str, Any]:
     response = line.get("response")
-    response = response if isinstance(response, dict) else {}
-    status, body = response.get("status_code"), response.get("body")
+    return response if isinstance(response, dict) else {}
+
+
+def _status(line: dict[str, Any]) -> Any:
+    return _response(line).get("status_code")
+
+
+def _reply(line: dict[str, Any], parameters: Collection[str], answered: bool) -> Reply:
+    """What a line of results says; raises FailedError where it is an error. The others as in `kind_of`."""
+    status, body = _status(line), _response(line).get("body")
     if status == 200:
         return read_completion(body)
     if isinstance(status, int):
-        raise failure_of(said_in(body, status), parameters)
+        raise failure_of(said_in(body, status), parameters, answered=answered)
     said = said_in({"error": line.get("error")}, None)
     failure = failure_of(said)
     if failure.kind == "transport":

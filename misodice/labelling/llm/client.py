@@ -44,6 +44,13 @@ def make_client(address: Address, key: str | None, timeout: float) -> Any:
             f"LLMLabeller: SSL_CERT_FILE names {certificates!r}, which is no file; name the file of the trusted "
             "certificates, or unset the variable"
         )
+    try:
+        httpx2.URL(address.url)
+    except httpx2.InvalidURL as error:
+        raise MisodiceError(
+            f"LLMLabeller: {address.origin} is no address ({error}): found {address.url!r}, expected one such as "
+            "http://localhost:8000/v1"
+        ) from None
     limits = openai.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
     options = {"api_key": key or "no-key", "base_url": address.url, "timeout": limits, "max_retries": 0}
     try:
@@ -58,12 +65,18 @@ def make_client(address: Address, key: str | None, timeout: float) -> Any:
             "install 'httpx2[socks]', or add the server's host to NO_PROXY"
         ) from None
     except (OSError, ssl.SSLError) as error:
+        log = os.environ.get("SSLKEYLOGFILE")
+        if log and error.filename == log:
+            raise MisodiceError(
+                f"LLMLabeller: SSLKEYLOGFILE names {log!r}, which cannot be written ({error.strerror}); name a file in "
+                "a folder that exists, or unset the variable"
+            ) from None
         raise MisodiceError(
             f"LLMLabeller: the trusted certificates cannot be read: SSL_CERT_FILE is {certificates!r}, SSL_CERT_DIR is "
             f"{os.environ.get('SSL_CERT_DIR')!r} ({error}); correct or unset them"
         ) from None
     except (ValueError, httpx2.InvalidURL) as error:
-        # The address was checked: what is left are the proxies.
+        # The address is checked above: what is left are the proxies.
         raise MisodiceError(
             f"LLMLabeller: {_proxy_variables()} cannot be used as a proxy ({error}); correct it, unset it, or add the "
             "server's host to NO_PROXY"
@@ -105,6 +118,26 @@ def check_header(name: str, value: str | None) -> None:
         raise MisodiceError(f"LLMLabeller: the environment variable {name} {what}; set it anew without")
 
 
+def redirect_failure(response: Any, address: Address) -> FailedError | None:
+    """What a redirect is told as, which no request can pass; None where there is none, or where it was followed.
+
+    A POST that is sent on as a GET (by 301, 302 or 303) has lost the question.
+
+    Args:
+        response: of httpx.
+        address: of the server.
+    """
+    status, target = response.status_code, ""
+    if 300 <= status < 400:
+        target = response.headers.get("location", "").partition("?")[0] or "no address is named"
+    elif response.history and response.request.method != response.history[0].request.method:
+        status, target = response.history[0].status_code, str(response.url).partition("?")[0]
+    if not target:
+        return None
+    words = f"{address.url} redirects to another address: check {address.origin}"
+    return FailedError("account", words, target, status)
+
+
 def connection_failure(error: BaseException, address: Address, reached: bool) -> FailedError:
     """What a lost connection is told as: kind "account" where no further try can pass.
 
@@ -129,6 +162,8 @@ def connection_failure(error: BaseException, address: Address, reached: bool) ->
             return FailedError("account", f"{host} does not speak TLS: begin {address.origin} with http://")
     if "LocalProtocolError" in names or isinstance(error, UnicodeError):
         return FailedError("account", f"a header cannot be sent: check {', '.join(HEADERS)}")
+    if "TooManyRedirects" in names:
+        return FailedError("account", f"{address.url} redirects again and again: check {address.origin}")
     if "UnsupportedProtocol" in names:
         return FailedError("account", f"the address {address.url} cannot be used: check {address.origin}")
     if "ProxyError" in names:

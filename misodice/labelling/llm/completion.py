@@ -8,13 +8,28 @@ from typing import Any, Literal
 
 from misodice.data.preferences import Answer
 from misodice.labelling.llm.answer import read_answer
-from misodice.labelling.llm.failures import FailedError, error_in, failure_of, quoted
+from misodice.labelling.llm.failures import FailedError, error_in, failure_of, one_line, quoted, said_in
 
 Failure = Literal["transport", "request", "cut off", "unusable"]
-CUT_OFF = ("length", "max_tokens", "max_output_tokens", "model_length")
-FILTERED = ("content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii")
-BROKEN_OFF = ("error", "abort", "cancelled", "insufficient_system_resource")
-"""What `finish_reason` may be besides "stop", in lower case."""
+WHOLE = (
+    *("none", "", "stop", "eos", "eos_token", "stop_token", "end_turn", "stop_sequence", "complete", "completed"),
+    *("tool_calls", "tool_call", "tool_use", "function_call"),
+)
+"""What `finish_reason` is where the model ended by itself, in lower case; null and absent are "none"."""
+CUT_OFF = (
+    *("length", "max_length", "max_tokens", "max_new_tokens", "max_output_tokens", "max_completion_tokens"),
+    *("model_length", "token_limit", "context_length_exceeded", "model_context_window_exceeded"),
+)
+FILTERED = (
+    *("content_filter", "content_filtered", "safety", "recitation", "prohibited_content", "blocklist", "spii"),
+    *("sensitive", "refusal", "image_safety", "moderation", "guardrail_intervened"),
+)
+BROKEN_OFF = (
+    *("error", "abort", "aborted", "cancelled", "canceled", "insufficient_system_resource", "network_error", "failed"),
+    *("timeout", "time_limit", "incomplete", "interrupted"),
+)
+NO_JSON = "no JSON in an HTTP 200"
+FILTER = "refused by a content filter"
 
 
 @dataclass(frozen=True)
@@ -69,13 +84,19 @@ def read_completion(payload: Any) -> Reply:
         raise FailedError("transport", "no chat completion", json.dumps(payload)[:2000])
     model, refusal = payload.get("model"), message.get("refusal")
     content = text_of(message.get("content"))
-    finish = str(choice.get("finish_reason")).lower()
+    finish = str(choice.get("finish_reason")).strip().lower().removeprefix("finish_reason_")
     blank = Reply(model=model if isinstance(model, str) else None, usage=_usage(payload.get("usage")), raw=content)
     if finish in BROKEN_OFF:
         raise FailedError("transport", f"answer broken off ({finish})", content or "")
     if finish in CUT_OFF:
         return replace(blank, problem="cut off", failure="cut off")
-    if refusal or finish in FILTERED:
+    if finish in FILTERED:
+        # Not the model's word: the same question may pass another time.
+        return replace(blank, problem=FILTER, failure="request", raw=str(refusal or content or "") or None)
+    if finish not in WHOLE:
+        # What the name means is not known, so what stands there may be half an answer.
+        raise FailedError("transport", f"unknown finish_reason {one_line(finish)[:40]!r}", content or "")
+    if refusal:
         return replace(blank, problem="refused", final=True, raw=str(refusal or content))
     if content is None or not content.strip():
         return replace(blank, problem="empty", failure="unusable")
@@ -83,6 +104,21 @@ def read_completion(payload: Any) -> Reply:
     if named.answer is None:
         return replace(blank, problem=named.problem, failure="unusable")
     return replace(blank, answer=named.answer, reason=named.reason, final=True)
+
+
+def payload_of(text: str) -> Any:
+    """The JSON of an HTTP 200, also behind a byte order mark.
+
+    Raises:
+        FailedError: it is none, or Python cannot read it: too deep, a number with too many digits.
+    """
+    text = text.removeprefix("\ufeff")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise FailedError("transport", NO_JSON, said_in(text, 200).words) from None
+    except (ValueError, RecursionError) as error:
+        raise FailedError("transport", NO_JSON, str(error)) from None
 
 
 def text_of(content: Any) -> str | None:

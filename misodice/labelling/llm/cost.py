@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 from misodice.labelling.describe.base import tokens
 from misodice.labelling.llm.question import Request
+from misodice.runs.limits import NOT_NEGATIVE, Limit
 
 # USD for a million input and output tokens, as published in 2025. Prices change: the option `price` overrides.
 PRICES = {"gpt-4o": (2.50, 10.00), "gpt-4o-mini": (0.15, 0.60)}
+PRICE = Limit(
+    "two finite numbers, each at least 0: USD for a million input and output tokens",
+    lambda value: isinstance(value, (list, tuple)) and len(value) == 2 and all(map(NOT_NEGATIVE.holds, value)),
+)
 BATCH_SHARE = 0.5
 """The Batch API costs half."""
 ANSWER_TOKENS = {False: 12, True: 50}

@@ -38,6 +38,12 @@ _FORMAT = re.compile(
     r"response_schema|\bgrammar\b|guided[ _](json|decoding)",
     re.IGNORECASE,
 )
+_ACCESS = re.compile(
+    r"\bkeys?\b|api_?key|bearer|\btoken\b|permission|quota|credential|auth|access|billing|payment|credit|balance|account|"
+    r"subscription|organi[sz]ation|project|country|region|territory|suspended|disabled|expired|\bip\b|\bplan\b|licen[cs]e",
+    re.IGNORECASE,
+)
+"""What a 403 speaks of that is not about one request."""
 _MODEL = re.compile(r"model\b.{0,80}(not found|not exist|unknown|not available)|(unknown|invalid) model", re.I | re.S)
 WORDS = 200
 """Characters of a server's text that a message quotes."""
@@ -90,6 +96,7 @@ class Said:
 def said_in(body: Any, status: int | None) -> Said:
     """Read an error's body, whatever its form: OpenAI's, FastAPI's, Google's list, a text, a page."""
     if isinstance(body, str):
+        body = body.removeprefix("\ufeff")
         try:
             body = json.loads(body)
         except (ValueError, RecursionError):
@@ -129,12 +136,14 @@ def error_in(payload: Any) -> Said | None:
     return None
 
 
-def kind_of(said: Said, parameters: Collection[str] = ()) -> Kind:
+def kind_of(said: Said, parameters: Collection[str] = (), answered: bool = False) -> Kind:
     """Who is concerned by an error.
 
     Args:
         said: the error.
         parameters: names of what is sent with every request besides model, messages and response_format.
+        answered: whether the server gave an answer before. It accepts the key then, so that a 403 is of one request
+            unless it speaks of the key, of permission or of the quota.
     """
     text = f"{said.code} {said.param} {said.words}"
     status = said.status
@@ -154,20 +163,24 @@ def kind_of(said: Said, parameters: Collection[str] = ()) -> Kind:
         wrong = said.code in ("unsupported_parameter", "unsupported_value", "unknown_parameter")
         named = any(re.search(rf"\b{re.escape(name)}\b", text) for name in parameters)
         return "parameter" if wrong or named or said.param.split(".")[0] in parameters else "request"
-    if status in (403, 404, 405, 407, 410):
+    if status == 403 and answered and not _ACCESS.search(text):
+        return "request"
+    if status in (403, 404, 405, 407, 410) or (status is not None and 300 <= status < 400):
         return "account"
     return "transport" if status is None or passing(status) else "request"
 
 
-def failure_of(said: Said, parameters: Collection[str] = (), wait: float | None = None) -> FailedError:
-    """The error to raise for what a server said; `parameters` as in `kind_of`, `wait` in seconds."""
-    kind, text = kind_of(said, parameters), f"{said.code} {said.words}"
+def failure_of(
+    said: Said, parameters: Collection[str] = (), wait: float | None = None, answered: bool = False
+) -> FailedError:
+    """The error to raise for what a server said; `parameters` and `answered` as in `kind_of`, `wait` in seconds."""
+    kind, text = kind_of(said, parameters, answered), f"{said.code} {said.words}"
     problem = "error in a reply" if said.status is None else f"HTTP {said.status}"
     if kind == "request" and _FILTER.search(text):
         problem = "refused by a content filter"
     elif kind == "request" and (said.status == 413 or _TOO_LONG.search(text)):
         problem = f"prompt too long (HTTP {said.status})" if said.status else "prompt too long"
-    return FailedError(kind, problem, said.words or said.code, said.status, said.code, wait)
+    return FailedError(kind, problem, said.words or one_line(said.code), said.status, said.code, wait)
 
 
 def passing(status: int) -> bool:

@@ -20,10 +20,11 @@ from misodice.labelling.describe.base import Describer
 from misodice.labelling.describe.units import UnitDescriber
 from misodice.labelling.llm.address import Address, identity_of
 from misodice.labelling.llm.batch import BatchRun
-from misodice.labelling.llm.cost import Estimate, estimate, price_of
+from misodice.labelling.llm.cost import PRICE, Estimate, estimate, price_of
 from misodice.labelling.llm.failures import one_line, quoted
 from misodice.labelling.llm.ledger import Ledger, is_cut_off, is_final
 from misodice.labelling.llm.live import LiveRun, find_structured
+from misodice.labelling.llm.parameters import check_parameters
 from misodice.labelling.llm.question import (
     DEFAULT_PARAMETERS,
     ORDERS,
@@ -39,6 +40,7 @@ from misodice.labelling.llm.question import (
 from misodice.labelling.llm.server import KEPT, Server
 from misodice.labelling.llm.streak import Streak, raise_limit
 from misodice.runs.console import console
+from misodice.runs.limits import COUNT, NOT_NEGATIVE, POSITIVE, limited, number, or_none, whole
 from misodice.runs.parts import class_path
 
 
@@ -62,15 +64,26 @@ class LLMLabeller(Labeller):
         prompt_tokens: about how long a prompt may be.
         parameters: sent with every request; null is temperature 0 and max_tokens 200. A longer limit asks only those
             again whose answers were cut off; any other change asks all anew.
-        concurrency: requests under way at once.
-        tries: how often a request is sent before it counts as failed.
-        timeout: seconds for one answer.
+        concurrency: requests under way at once, from 1 to 1000.
+        tries: how often a request is sent before it counts as failed, from 1 to 1000.
+        timeout: seconds for one answer, at most a day.
         backoff: seconds before the second try, doubled for each further one.
         poll: seconds between two looks at a batch.
         skip_failed: go on without the pairs whose requests failed in transport; else the run stops when all others are
             asked.
     """
 
+    @limited(
+        "labels.labeller",
+        budget=or_none(NOT_NEGATIVE),
+        price=or_none(PRICE),
+        prompt_tokens=COUNT,
+        concurrency=whole(1, 1000),
+        tries=whole(1, 1000),
+        timeout=number("seconds, greater than 0 and at most 86400", 0.0, 86400.0, without=[0.0]),
+        backoff=POSITIVE,
+        poll=POSITIVE,
+    )
     def __init__(
         self,
         model: str = "gpt-4o",
@@ -91,18 +104,10 @@ class LLMLabeller(Labeller):
         query: dict[str, str] | None = None,
         skip_failed: bool = False,
     ) -> None:
-        if min(concurrency, tries) < 1 or min(timeout, backoff, poll) <= 0:
-            raise MisodiceError(
-                f"LLMLabeller: concurrency {concurrency}, tries {tries}, timeout {timeout}, backoff {backoff}, poll "
-                f"{poll}: expected all greater than 0"
-            )
         if base_url is not None or query:
             Address.of(base_url, query)
-        wrong = next((name for name in ("model", "messages", "stream") if name in (parameters or {})), None)
-        if wrong is not None:
-            raise MisodiceError(
-                f"LLMLabeller: parameters holds {wrong!r}, which the labeller sets itself; leave it out"
-            )
+        if parameters is not None:
+            check_parameters(parameters)
         self.model, self.base_url, self.reason, self.batch = model, base_url, reason, batch
         self.budget, self.prompt_tokens = budget, prompt_tokens
         self.describer, self.template = describer, template
@@ -190,6 +195,7 @@ class LLMLabeller(Labeller):
                 f"{ledger.file.path}: batch {ledger.batches_under_way[0]} is under way and would be paid for twice; "
                 "set labeller.batch true to collect it (cancel it at the server first if it should not go on)"
             )
+        server.answered = ledger.answered
         async with server.client:
             streak = Streak(server.url, self.tries, self.parameters, ledger.paid_in_vain)
             structured = await find_structured(server, ledger, self._body, streak)

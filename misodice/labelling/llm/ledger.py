@@ -95,6 +95,11 @@ class Ledger:
         return found
 
     @property
+    def answered(self) -> bool:
+        """Whether the file has an answer already."""
+        return any(line["kind"] == "reply" and line["answer"] is not None for line in self.file.lines)
+
+    @property
     def paid_in_vain(self) -> list[Reply]:
         """The replies since the last answer that were paid for and are none, one a request, oldest first."""
         found: dict[str, Reply] = {}

@@ -13,8 +13,14 @@ from urllib.parse import urlsplit
 
 from misodice.errors import MisodiceError
 from misodice.labelling.llm.address import OPENAI_URL, Address
-from misodice.labelling.llm.client import KEY_VARIABLE, connection_failure, import_openai, make_client
-from misodice.labelling.llm.completion import Reply, read_completion
+from misodice.labelling.llm.client import (
+    KEY_VARIABLE,
+    connection_failure,
+    import_openai,
+    make_client,
+    redirect_failure,
+)
+from misodice.labelling.llm.completion import NO_JSON, Reply, payload_of, read_completion
 from misodice.labelling.llm.failures import (
     PAID_OUT,
     FailedError,
@@ -34,7 +40,6 @@ SAY_AGAIN = 30.0
 """Seconds before a retry of the same sort is told again."""
 SENT_ANYWAY = {"model", "messages", "response_format"}
 """What a request has besides the user's parameters."""
-NO_JSON = "no JSON in an HTTP 200"
 KEPT = "What was answered is kept: the same command goes on"
 
 
@@ -48,6 +53,9 @@ class Server:
         backoff: seconds before the second try; doubled for each further one, with jitter. A Retry-After header rules
             over it, and holds up all requests.
         say: gets one line where something is tried again.
+
+    Attributes:
+        answered: whether the server gave an answer before. If it did, a 403 may be of one request.
 
     Raises:
         MisodiceError: the openai package or the key is missing, or what is set in the environment cannot be used.
@@ -66,6 +74,7 @@ class Server:
             )
         # Retries are ours: the client's own cannot be told a time scale, nor share a Retry-After among requests.
         self.client = make_client(address, self.key, timeout)
+        self.answered = False
         self._quiet_until = 0.0
         self._reached = False
         self._told: dict[str, float] = {}
@@ -93,12 +102,12 @@ class Server:
             raw = await self.client.chat.completions.with_raw_response.create(
                 model=model, messages=messages, extra_body=rest
             )
-            text = str(raw.text)
-            try:
-                payload = json.loads(text)
-            except RecursionError:
-                raise FailedError("transport", NO_JSON) from None
-            return read_completion(payload)
+            redirected = redirect_failure(raw.http_response, self.address)
+            if redirected is not None:
+                raise redirected
+            reply = read_completion(payload_of(str(raw.text)))
+            self.answered = self.answered or reply.answer is not None
+            return reply
 
         return await self.call(ask, self.timeout, tries, body.keys() - SENT_ANYWAY)
 
@@ -128,7 +137,11 @@ class Server:
             except self._openai.APIStatusError as error:
                 self._reached = True
                 said = said_in(error.response.text, error.status_code)
-                failure = failure_of(said, parameters, retry_after(error.response.headers))
+                wait = retry_after(error.response.headers)
+                failure = failure_of(said, parameters, wait, self.answered)
+                redirected = redirect_failure(error.response, self.address)
+                if redirected is not None:
+                    self._stop_at(redirected)
                 address = str(error.request.url).partition("?")[0]
                 if stop_at_404 or error.status_code != 404:
                     self._stop_at(failure, f"{error.request.method} {address}")

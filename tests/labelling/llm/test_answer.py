@@ -1,13 +1,14 @@
 """The winner in a model's text, in the forms that models give."""
 
 import json
+import time
 from contextlib import suppress
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from misodice.labelling.llm.answer import ANSWERS, KEYS, read_answer, without_reasoning
-from misodice.labelling.llm.completion import read_completion
+from misodice.labelling.llm.completion import payload_of, read_completion
 from misodice.labelling.llm.failures import FailedError
 from misodice.labelling.llm.question import limit_of, without_limit
 
@@ -61,6 +62,26 @@ CLEAR = [
     ('◁think▷{"winner": "tie"}◁/think▷{"winner": "first"}', "first"),
     ('<|channel|>analysis<|message|>{"winner": "tie"}<|end|><|channel|>final<|message|>{"winner": "first"}', "first"),
     ('{"winner": "second"}<think>was that right?', "second"),
+    ('<seed:think>{"winner": "tie"}</seed:think>{"winner": "first"}', "first"),
+    ('<|begin_of_thought|>{"winner": "tie"}<|end_of_thought|><|begin_of_solution|>{"winner": "first"}', "first"),
+    ('<think time="3">{"winner": "tie"}</think>{"winner": "first"}', "first"),
+    ('<|START_THINKING|>{"winner": "tie"}<|END_THINKING|>{"winner": "first"}'.replace("ING", ""), "first"),
+    ('<|START_THINKING|>{"winner": "tie"}<|END_THINKING|>{"winner": "first"}', "first"),
+    (
+        '<|channel|>analysis<|message|>a</think>{"winner": "tie"}<|end|><|start|>assistant<|channel|>final '
+        '<|constrain|>json<|message|>{"winner": "first"}',
+        "first",
+    ),
+    ('analysisMaybe {"winner": "tie"}assistantfinal{"winner": "first"}', "first"),
+    ("Analysis: few deaths.\nWinner: first", "first"),
+    ('{"winner":"first","result":"victory"}', "first"),
+    ('{"status":"ok","result":"success","winner":"second"}', "second"),
+    ('{"winner":"first","preference":0.8}', "first"),
+    ('{"better": false,"winner":"first"}', "first"),
+    ('{"winner":"first","choice":null,"decision":["clear"]}', "first"),
+    ('{"answer": 1, "winner": "tie", "verdict": "the first"}'.replace("the first", "even"), "tie"),
+    ('{"winner":"first","answer":"The first episode"}', "first"),
+    ("\\frac{a}{b} " * 200 + '{"winner": "first"}', "first"),
 ]
 UNCLEAR = [
     *('{"winner": "third"}', '{"winner": ["first"]}', '{"winner": null}', '{"winner": 1}', '{"winner": "1"}'),
@@ -86,6 +107,15 @@ UNCLEAR = [
     *('{"winner": "first"}\nWinner: second', '{"answer": "first", "winner": "second"}', "Winner: first\nWinner: tie"),
     *('{"winner": "third"}{"winner": "first"}', '{"winner": "first" or "second" or "tie"}', "first second"),
     *("The first is better than the second", "Winner: first (narrowly)", "Winner: first or second", "not first"),
+    *('{"winner":"first","result":"second"}', '{"winner":"first","result":"the second won"}'),
+    *('{"winner":"first","choice":"episode 2"}', '{"result":"victory","answer":"first"}'),
+    *('{"winner":"first","answer":["second"]}', '{"winner":"third","result":"victory"}'),
+    *('<seed:think>draft {"winner":"first"}', '<think time="3">{"winner": "first"}', "<|thinking|>first"),
+    '<|begin_of_thought|>{"winner":"first"} hmm<|end_of_thought|> I cannot say',
+    *('<|channel|>analysis<|message|>maybe {"winner":"first"} but', '<|begin_of_thought|>{"winner":"first"}'),
+    *('<|channel|>commentary to=x<|message|>{"winner":"first"}', 'analysisMaybe {"winner":"first"}'),
+    *('[THINKING]{"winner":"first"}', '<scratchpad>{"winner":"first"}', '<|START_THINKING|>{"winner": "tie"}'),
+    '<|channel|>analysis<|message|>a</think>{"winner": "first"}',
     *('<think>{"winner": "first"}, but wait', '{"winner": "first"}</think>', "<think>first", "[" * 9999, "{" * 2000),
 ]
 
@@ -105,6 +135,27 @@ def test_unclear_answers_are_not_guessed(text):
 def test_several_winners_are_told_as_that():
     assert read_answer('{"winner": "first"} or {"winner": "tie"}').problem == "names several winners"
     assert read_answer('{"winner": "first", "reason": "a"}').reason == "a"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":' * 50_000,
+        '{"a":[' * 50_000,
+        '{"' * 200_000,
+        "{a: [" * 800 + "}" * 800,
+        ("{" + "a, " * 1300 + "[}") * 200,
+        ("{&a [*a, " * 100 + "}" * 20) * 100,
+        "<think" * 100_000,
+        "<|channel|>" * 100_000,
+        "Winner: " * 100_000,
+        "first " * 100_000,
+    ],
+)
+def test_no_text_takes_long(text):
+    began = time.process_time()
+    assert read_answer(text).answer is None
+    assert time.process_time() - began < 3
 
 
 NAMES = st.sampled_from(sorted(ANSWERS))
@@ -176,7 +227,7 @@ def completion(content, finish="stop", **message):
     return {"choices": [{"finish_reason": finish, "message": {"content": content, **message}}], "usage": {}}
 
 
-@pytest.mark.parametrize("finish", ["length", "LENGTH", "max_tokens", "model_length"])
+@pytest.mark.parametrize("finish", ["length", "LENGTH", "max_tokens", "model_length", "model_context_window_exceeded"])
 @pytest.mark.parametrize("content", ['{"winner": "first"}', "", None, '<think>{"winner": "first"}'])
 def test_an_answer_that_was_cut_off_is_none(finish, content):
     reply = read_completion(completion(content, finish))
@@ -229,11 +280,46 @@ def test_an_error_in_a_200_is_no_answer(payload, kind, words):
     assert words in caught.value.said
 
 
-@pytest.mark.parametrize("finish", ["content_filter", "SAFETY"])
-def test_a_refusal_is_a_finished_answer(finish):
-    for payload in (completion("half an ans", finish), completion(None, refusal="I cannot.")):
-        reply = read_completion(payload)
-        assert (reply.answer, reply.problem, reply.final) == (None, "refused", True)
+def test_a_refusal_is_a_finished_answer():
+    reply = read_completion(completion(None, refusal="I cannot."))
+    assert (reply.answer, reply.problem, reply.final) == (None, "refused", True)
+
+
+@pytest.mark.parametrize("finish", ["content_filter", "SAFETY", "sensitive", "refusal", "FINISH_REASON_SAFETY"])
+def test_what_a_filter_stopped_is_not_final(finish):
+    reply = read_completion(completion('{"winner": "first"}', finish))
+    assert (reply.answer, reply.problem, reply.failure) == (None, "refused by a content filter", "request")
+    assert not reply.final
+    assert reply.usage == {}, "it is paid for"
+
+
+@pytest.mark.parametrize(
+    "finish", [None, "", "stop", "STOP", "eos", "eos_token", "end_turn", "stop_sequence", "COMPLETE"]
+)
+def test_an_answer_that_ended_by_itself_is_read(finish):
+    assert read_completion(completion('{"winner": "first"}', finish)).answer == "first"
+    payload = completion('{"winner": "first"}')
+    del payload["choices"][0]["finish_reason"]
+    assert read_completion(payload).answer == "first"
+
+
+@pytest.mark.parametrize(
+    "finish",
+    ["network_error", "timeout", "incomplete", "time_limit", "OTHER", "canceled", "new name", 7, True, {"a": 1}],
+)
+def test_an_answer_of_unknown_or_bad_end_is_none(finish):
+    with pytest.raises(FailedError) as caught:
+        read_completion(completion('{"winner": "first"}', finish))
+    assert caught.value.kind == "transport"
+    assert str(finish).lower() in caught.value.problem.replace('"', "'")
+
+
+def test_the_json_of_a_reply():
+    assert payload_of('\ufeff{"a": 1}') == {"a": 1}
+    for text in ('{"a": ' + "1" * 5000 + "}", "[" * 200_000, "<html>", "", "\ufeff"):
+        with pytest.raises(FailedError, match="no JSON in an HTTP 200") as caught:
+            payload_of(text)
+        assert caught.value.kind == "transport"
 
 
 def test_a_limit_does_not_change_what_an_answer_depends_on():

@@ -5,6 +5,7 @@ import ssl
 import subprocess
 import time
 
+import certifi
 import pytest
 
 from misodice.errors import MisodiceError
@@ -82,6 +83,10 @@ def test_other_headers(battles, tmp_path, monkeypatch, name):
         ("http:/localhost/v1", "does not begin with http:// or https://"),
         ("htp://localhost/v1", "does not begin with http:// or https://"),
         ("http:///v1", "names no host"),
+        ("http://http://127.0.0.1:1", "begins with http:// or https:// twice"),
+        ("https://HTTP://host/v1", "begins with http:// or https:// twice"),
+        ("http://a..b/v1", "names a host that cannot be (a..b)"),
+        (f"http://{'a' * 64}.com/v1", "names a host that cannot be"),
         ("http://localhost:99999/v1", "is no address"),
         ("http://localhost:abc/v1", "is no address"),
         ("http://localhost:0/v1", "names port 0"),
@@ -101,6 +106,27 @@ def test_an_address_that_is_none(monkeypatch, url, words):
         with pytest.raises(MisodiceError, match="OPENAI_BASE_URL") as caught:
             Address.of(None)
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["☃.net", "a_ü"])
+def test_a_host_that_is_no_name_is_not_told_as_a_proxy(battles, tmp_path, host):
+    message = stop(battles, tmp_path, f"http://{host}/v1")
+    assert f"labeller.base_url is no address (Invalid IDNA hostname: '{host}')" in message
+    assert "proxy" not in message
+
+
+def test_a_final_slash_changes_no_identity():
+    assert identity_of("http://host/v1/") == identity_of("http://host/v1") == "http://host/v1"
+    assert identity_of("http://host/") == identity_of("http://host//") == "http://host"
+
+
+def test_a_log_of_tls_keys_that_cannot_be_written(battles, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())  # the file of keys is opened with certificates of one's own
+    for path in (tmp_path / "no" / "x", tmp_path):
+        monkeypatch.setenv("SSLKEYLOGFILE", str(path))
+        message = stop(battles, tmp_path / "run", "https://127.0.0.1:1/v1")
+        assert f"SSLKEYLOGFILE names '{path}', which cannot be written" in message
+        assert "SSL_CERT" not in message
 
 
 def test_an_empty_variable_is_as_if_it_were_not_set(monkeypatch):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from misodice.data.preferences import Preferences
 from misodice.errors import MisodiceError
@@ -295,6 +295,7 @@ BODIES = st.recursive(
 )
 
 
+@example({"code": "\n"}, None)
 @given(BODIES, st.sampled_from([None, 400, 401, 403, 404, 413, 422, 429, 500, 503]))
 def test_no_error_breaks_the_reader(body, status):
     for given_body in (body, json.dumps(body), str(body)):
@@ -320,10 +321,91 @@ def test_no_error_breaks_the_reader(body, status):
         (Said(403, "denied"), "account"),
         (Said(403, "input was flagged"), "request"),
         (Said(None, "anything"), "transport"),
+        (Said(302, ""), "account"),
     ],
 )
 def test_kinds(said, kind):
     assert failure_of(said, ("max_tokens", "temperature")).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (Said(403, "Your request was rejected by our risk control"), "request"),
+        (Said(403, ""), "request"),
+        (Said(403, "Forbidden"), "request"),
+        (Said(403, "no", code="permission_denied"), "account"),
+        (Said(403, "no", code="AccessDenied"), "account"),
+        (Said(403, "this API key is disabled"), "account"),
+        (Said(403, "free quota exceeded"), "account"),
+        (Said(403, "your country is not supported"), "account"),
+        (Said(401, "risk"), "account"),
+        (Said(404, "risk"), "account"),
+    ],
+)
+def test_a_403_after_an_answer_is_of_one_request_unless_it_speaks_of_access(said, kind):
+    assert failure_of(said, answered=True).kind == kind
+    assert failure_of(said).kind == "account"
+
+
+def test_a_403_for_one_prompt_leaves_that_pair_out(battles, tmp_path):
+    risk = "Your request was rejected by our risk control"
+    with serve(script=lambda b, n: error(403, risk) if n == 7 else None) as fake:
+        file = label(fake, battles, tmp_path)
+        assert [line["problem"] for line in lines(file, "left_out")] == ["HTTP 403"]
+    with serve(script=lambda b, n: error(403, risk) if n == 1 else None) as fake:
+        file = label(fake, battles, tmp_path)  # the file has answers: the key was good then
+        assert len(fake.log) == 1
+    with serve() as fake:
+        file = label(fake, battles, tmp_path)
+        assert len(fake.log) == 1
+    assert Preferences.read(file.path).answer.tolist() == expected(battles, file)
+    with serve(script=lambda b, n: error(403, risk)) as fake:
+        assert risk in stopped(fake, battles, tmp_path / "other")
+        assert len(fake.log) == 1
+
+
+def test_a_filter_in_a_200_leaves_that_pair_out_and_is_asked_again(battles, tmp_path):
+    with serve(script=lambda b, n: says("", "content_filter") if n == 7 else None) as fake:
+        file = label(fake, battles, tmp_path)
+        assert len(fake.log) == 24
+        assert [line["problem"] for line in lines(file, "left_out")] == ["refused by a content filter"]
+        file = label(fake, battles, tmp_path)
+        assert len(fake.log) == 25
+    assert Preferences.read(file.path).answer.tolist() == expected(battles, file)
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({}, "no address is named"),
+        ({"Location": "URL/elsewhere?token=secret"}, "/v1/elsewhere"),
+    ],
+)
+def test_a_redirect_stops_at_once(battles, tmp_path, headers, words):
+    def script(body, n):
+        return 302, "", {name: value.replace("URL", fake.url) for name, value in headers.items()}
+
+    with serve(script=script) as fake:
+        message = stopped(fake, battles, tmp_path)
+        assert len(fake.log) == 1
+    assert "redirects to another address: check labeller.base_url" in message
+    assert words in message
+    assert "HTTP 302" in message
+    assert "secret" not in message
+
+
+def test_a_redirect_to_itself_stops_at_once(battles, tmp_path):
+    circle = lambda b, n: (307, "", {"Location": f"{fake.url}/chat/completions"})  # noqa: E731
+    with serve(script=circle) as fake:
+        message = stopped(fake, battles, tmp_path)
+    assert "redirects again and again: check labeller.base_url" in message
+
+
+def test_a_redirect_that_keeps_the_question_is_followed(battles, tmp_path):
+    with serve() as to, serve(script=lambda b, n: (307, "", {"Location": f"{to.url}/chat/completions"})) as fake:
+        file = label(fake, battles, tmp_path)
+    assert Preferences.read(file.path).answer.tolist() == expected(battles, file)
 
 
 def test_words_on_one_line():

@@ -355,5 +355,5 @@ def test_identity_is_what_changes_answers():
 
 
 def test_bad_options_are_refused():
-    with pytest.raises(MisodiceError, match="concurrency 0"):
+    with pytest.raises(MisodiceError, match=r"concurrency: found 0, expected a whole number from 1 to 1000"):
         LLMLabeller(concurrency=0)
