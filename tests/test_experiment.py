@@ -384,7 +384,7 @@ class Nowhere(CloneWeights):
         ({"value": Value}, ["value", "expected an object of the class Stage", "call it: Value(…)"]),
         ({"env": "SMAX"}, ["env: found 'SMAX'", "Engine"]),
         ({"data": "line.h5"}, ["data: found 'line.h5'", "Data"]),
-        ({"seed": 0.5}, ["seed: found 0.5", "int"]),
+        ({"seed": 0.5}, ["seed: found 0.5", "whole number"]),
         ({"labels": RuleLabeller()}, ["labels", "Labels"]),
     ],
     ids=["class", "env", "data", "seed", "labels"],
@@ -406,7 +406,7 @@ def test_an_argument_of_another_kind_is_refused_at_once(options, words):
         (lambda: Policy(weighting=TopP(0.5)), ["policy.weighting", "list of Weighting objects"]),
         (lambda: Policy(lr_schedule="linear"), ["Policy: lr_schedule is 'linear'", "'constant', 'cosine'"]),
         (lambda: Value(objective="foo"), ["Value: objective is 'foo'"]),
-        (lambda: Data(ranking="best"), ["data.ranking is 'best'", "preference, return, oracle"]),
+        (lambda: Data(ranking="best"), ["data.ranking: found 'best'", "'preference', 'return', 'oracle'"]),
     ],
     ids=range(9),
 )
@@ -422,7 +422,7 @@ def test_an_option_of_another_kind_is_refused_at_once(make, words):
         ({"value": NoWeights()}, ["NoWeights.predict_step returned the keys ['weights']", "weight"]),
         ({"value": Short()}, ["column 'weight' of Short", "rows, one for each transition"]),
         ({"value": Nowhere()}, ["Nowhere.datamodule returned list, expected a StageData"]),
-        ({"trainer": QUICK | {"max_epochs": 0}}, ["no epoch was finished", "trainer.max_epochs"]),
+        ({"trainer": QUICK | {"max_epochs": 0}}, ["trainer.max_epochs: found 0", "expected a whole number"]),
     ],
     ids=["keys", "rows", "datamodule", "no epoch"],
 )
