@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
 from jsonargparse import get_loader, set_loader
 
 ENGINES = {"auto": "SMAC", "smax": "SMAX", "starcraft2": "StarCraft2", "mamujoco": "MaMuJoCo"}
@@ -32,7 +33,8 @@ def _load_either(text: str) -> Any:
     return content | {"env": {"class_path": engine, "init_args": options}}
 
 
-set_loader("yaml", _load_either)
+# jsonargparse makes one line of these alone: text that is no YAML, and a file that is no text.
+set_loader("yaml", _load_either, exceptions=(yaml.YAMLError, UnicodeDecodeError))
 
 
 def in_todays_form(arguments: Sequence[str]) -> list[str]:
