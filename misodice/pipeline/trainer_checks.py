@@ -127,7 +127,7 @@ REFUSED_CALLBACKS: dict[type[Callback], str] = {
     LearningRateFinder: "it would train with another rate than config.yaml says; set the lr of the stage",
     Timer: "a stage is trained whole; `timeout 2h misodice fit …` stops in time, and --ckpt_path last goes on",
     BackboneFinetuning: "it needs a module `backbone`, which a stage does not have",
-    ModelPruning: "it renames the weights of a stage, and the checkpoint of a stage could not be read",
+    ModelPruning: "it looks for weights before a stage has made its networks, and finds none",
 }
 """Callbacks of Lightning that no stage can be trained with, and why."""
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
