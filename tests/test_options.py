@@ -123,18 +123,19 @@ REFUSED = {
     "trainer.profiler": ["foo", "simple", "advanced", "pytorch", "SimpleProfiler"],
 }
 ACCEPTED = [
-    *("--data.k=1", "--data.held_out=0", "--labels.held_out=0", "--value.max_weight=.inf", "--value.alpha=0"),
-    *("--value.gamma=0", "--value.objective=logsumexp --value.mask_last=false --value.gamma=1", "--env=null"),
-    *("--policy.weighting=[]", "--policy.head=GaussianHead --policy.head.min_std=1", "--seed_everything=true"),
-    *("--rollout.every_n_epochs=0", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"),
-    *("--trainer.check_val_every_n_epoch=2", "--trainer.val_check_interval=0.5", "--trainer.max_steps=-1"),
-    *("--trainer.gradient_clip_val=0", "--trainer.gradient_clip_val=1 --trainer.gradient_clip_algorithm=value"),
-    *("--trainer.num_sanity_val_steps=-1", "--trainer.precision=64-true", "--trainer.fast_dev_run=3"),
-    *("--trainer.min_epochs=1", "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=ddp"),
-    *("--labels.other_answers=use", "--replace=true", f"--trainer.plugins={PLUGINS}.DoublePrecision"),
-    "--trainer.profiler=SimpleProfiler --trainer.profiler.dirpath=x --trainer.profiler.filename=y",
+    "--data.k=1 --data.held_out=0 --labels.held_out=0 --value.max_weight=.inf --value.alpha=0 --value.gamma=0 "
+    "--env=null --policy.weighting=[] --seed_everything=true --rollout.every_n_epochs=0 --labels.other_answers=use "
+    "--replace=true --trainer.limit_train_batches=1 --trainer.limit_val_batches=1 --trainer.check_val_every_n_epoch=2 "
+    "--trainer.max_steps=-1 --trainer.gradient_clip_val=0 --trainer.precision=64-true --trainer.min_epochs=1",
+    "--value.objective=logsumexp --value.mask_last=false --value.gamma=1 --policy.head=GaussianHead "
+    "--policy.head.min_std=1 --trainer.val_check_interval=0.5 --trainer.num_sanity_val_steps=-1 "
+    "--trainer.gradient_clip_val=1 --trainer.gradient_clip_algorithm=value --trainer.accelerator=cpu "
+    "--trainer.devices=1 --trainer.strategy=ddp",
+    f"--trainer.fast_dev_run=3 --trainer.plugins={PLUGINS}.DoublePrecision --trainer.profiler=SimpleProfiler "
+    "--trainer.profiler.dirpath=x --trainer.profiler.filename=y",
     f"--trainer.callbacks={CALLBACKS}.EarlyStopping --trainer.callbacks.monitor=value/loss",
 ]
+"""Command lines; what stands in one does not depend on the rest of it. Each takes most of a second."""
 
 
 @pytest.mark.parametrize("option", REFUSED)
