@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from enum import Enum
+from enum import StrEnum
 from functools import partial
 
 import pytest
@@ -164,7 +164,7 @@ def test_a_file_of_bytes_in_place_of_options_is_one_line(lines, tmp_path, option
     assert (f"did you mean --{option}.path?" in message) == (option in ("data", "labels"))
 
 
-class Step(Enum):
+class Step(StrEnum):
     """Of a user's callback."""
 
     BATCH = "batch"
@@ -250,7 +250,7 @@ def taken(cls: type) -> list[str]:
     return [name for name in parameters_of(cls) if name not in given_by_stage and name not in ("behaviour",)]
 
 
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_python_callers_get_an_object_or_one_line(data):
     cls = data.draw(st.sampled_from(list(CLASSES)))
