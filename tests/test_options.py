@@ -179,7 +179,7 @@ class WithEnum(Callback):
 
 def test_an_enum_of_a_callback_is_described_by_its_value(lines):
     experiment = lines.build([f"--trainer.callbacks={__name__}.WithEnum"])
-    assert experiment.config["trainer"]["callbacks"][0]["init_args"] == {"step": "batch"}
+    assert experiment.config["trainer"]["callbacks"]["init_args"] == {"step": "batch"}
 
 
 @pytest.mark.slow
