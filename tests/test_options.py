@@ -3,10 +3,12 @@
 import json
 import math
 import shlex
+from enum import StrEnum
 from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from lightning import Callback
 
 from misodice.datamodules.options import Data
 from misodice.envs import SMAC, SMAX, MaMuJoCo, Source, StarCraft2
@@ -32,11 +34,12 @@ from misodice.runs.parts import parameters_of
 from tests.helpers.options import ANYTHING, ODD, Lines
 
 CALLBACKS = "lightning.pytorch.callbacks"
+PLUGINS = "lightning.pytorch.plugins"
 REFUSED = {
     "seed_everything": ["-1", "4294967296", "foo", "false"],
-    "run_dir": ["''"],
+    "run_dir": ["''", "s3://bucket/x"],
     "method": ["''", "a/b", ".."],
-    "shared_stages": ["''"],
+    "shared_stages": ["''", "s3://bucket/x"],
     "env": ["MaMujoco", "foo.Bar", "misodice.Value"],
     "data.path": ["''"],
     "data.ranking": ["foo", "null"],
@@ -50,6 +53,8 @@ REFUSED = {
     "labels.seed": ["-1"],
     "labels.held_out": ["1", "-1"],
     "labels.path": ["''"],
+    "labels.other_answers": ["foo", "null"],
+    "replace": ["foo"],
     "preference": ["foo", "null", "Value"],
     "preference.gamma": ["-0.1", "1.5"],
     "preference.beta": ["0", "-1", "1e-300", ".inf"],
@@ -74,11 +79,12 @@ REFUSED = {
     "value.max_weight": ["0.5"],
     "value.epochs": ["0", "-1", "1.5"],
     "policy.weight": ["''"],
-    "policy.weighting": ["ByEpisode", "null", "[null]", "[Foo]", "[{class_path: TopP, init_args: {top_p: 0}}]"],
+    "policy.weighting": ["ByEpisode", "null", "[null]", "[Foo]", "'[{class_path:'"],
     "policy.lr_schedule": ["foo"],
     "rollout.episodes": ["0", "-1"],
     "rollout.every_n_epochs": ["-1"],
     "trainer.foo": ["1"],
+    "trainer.devices": ["0", "1000000000", "foo"],
     "trainer.num_nodes": ["0", "-1"],
     "trainer.precision": ["16-mixed", "16-true", "bf16-true", "transformer-engine", "foo"],
     "trainer.strategy": ["fsdp", "deepspeed"],
@@ -102,23 +108,34 @@ REFUSED = {
     "trainer.gradient_clip_algorithm": ["foo", "norm"],
     "trainer.barebones": ["true"],
     "trainer.reload_dataloaders_every_n_epochs": ["-1"],
-    "trainer.default_root_dir": ["''"],
+    "trainer.default_root_dir": ["''", "s3://bucket/x"],
     "trainer.model_registry": ["foo"],
-    "trainer.callbacks": ["foo", f"[{{class_path: {CALLBACKS}.EarlyStopping, init_args: {{monitor: val_loss}}}}]"],
+    "trainer.callbacks": [
+        *("foo", f"'[{{class_path: {CALLBACKS}.EarlyStopping, init_args: {{monitor: val_loss}}}}]'"),
+        *("[Timer]", "[BatchSizeFinder]", "[LearningRateFinder]", "BackboneFinetuning"),
+        "'[{class_path: ModelPruning, init_args: {pruning_fn: l1_unstructured}}]'",
+    ],
     "trainer.logger": ["foo"],
-    "trainer.plugins": ["foo"],
+    "trainer.plugins": [
+        *("foo", f"{PLUGINS}.AsyncCheckpointIO", f"{PLUGINS}.HalfPrecision"),
+        f"'{{class_path: {PLUGINS}.MixedPrecision, init_args: {{precision: 16-mixed, device: cpu}}}}'",
+    ],
+    "trainer.profiler": ["foo", "simple", "advanced", "pytorch", "SimpleProfiler"],
 }
 ACCEPTED = [
-    *("--data.k=1", "--data.held_out=0", "--labels.held_out=0", "--value.max_weight=.inf", "--value.alpha=0"),
-    *("--value.gamma=0", "--value.objective=logsumexp --value.mask_last=false --value.gamma=1", "--env=null"),
-    *("--policy.weighting=[]", "--policy.head=GaussianHead --policy.head.min_std=1", "--seed_everything=true"),
-    *("--rollout.every_n_epochs=0", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"),
-    *("--trainer.check_val_every_n_epoch=2", "--trainer.val_check_interval=0.5", "--trainer.max_steps=-1"),
-    *("--trainer.gradient_clip_val=0", "--trainer.gradient_clip_val=1 --trainer.gradient_clip_algorithm=value"),
-    *("--trainer.num_sanity_val_steps=-1", "--trainer.precision=64-true", "--trainer.fast_dev_run=3"),
-    *("--trainer.min_epochs=1", "--trainer.accelerator=cuda", "--trainer.devices=64", "--trainer.strategy=ddp"),
+    "--data.k=1 --data.held_out=0 --labels.held_out=0 --value.max_weight=.inf --value.alpha=0 --value.gamma=0 "
+    "--env=null --policy.weighting=[] --seed_everything=true --rollout.every_n_epochs=0 --labels.other_answers=use "
+    "--replace=true --trainer.limit_train_batches=1 --trainer.limit_val_batches=1 --trainer.check_val_every_n_epoch=2 "
+    "--trainer.max_steps=-1 --trainer.gradient_clip_val=0 --trainer.precision=64-true --trainer.min_epochs=1",
+    "--value.objective=logsumexp --value.mask_last=false --value.gamma=1 --policy.head=GaussianHead "
+    "--policy.head.min_std=1 --trainer.val_check_interval=0.5 --trainer.num_sanity_val_steps=-1 "
+    "--trainer.gradient_clip_val=1 --trainer.gradient_clip_algorithm=value --trainer.accelerator=cpu "
+    "--trainer.devices=1 --trainer.strategy=ddp",
+    f"--trainer.fast_dev_run=3 --trainer.plugins={PLUGINS}.DoublePrecision --trainer.profiler=SimpleProfiler "
+    "--trainer.profiler.dirpath=x --trainer.profiler.filename=y",
     f"--trainer.callbacks={CALLBACKS}.EarlyStopping --trainer.callbacks.monitor=value/loss",
 ]
+"""Command lines; what stands in one does not depend on the rest of it. Each takes most of a second."""
 
 
 @pytest.mark.parametrize("option", REFUSED)
@@ -132,6 +149,37 @@ def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_option(lines, opti
 def test_what_is_supported_is_built(lines):
     for words in ACCEPTED:
         assert lines.refusal(words.split()) is None, words
+
+
+BLOCKS = ("data", "labels", "value", "policy", "trainer", "labels.labeller", "value.mixer", "policy.weighting")
+
+
+@pytest.mark.parametrize("option", [*BLOCKS, "trainer.callbacks", "trainer.plugins", "env"])
+def test_a_file_of_bytes_in_place_of_options_is_one_line(lines, tmp_path, option):
+    (tmp_path / "h.h5").write_bytes(b"\x89HDF\xa8\xff")
+    message = lines.refusal([f"--{option}", str(tmp_path / "h.h5")])
+    assert message is not None
+    assert message.removeprefix("error: ").startswith(f"{option}: ")
+    assert "codec" not in message
+    assert (f"did you mean --{option}.path?" in message) == (option in ("data", "labels"))
+
+
+class Step(StrEnum):
+    """Of a user's callback."""
+
+    BATCH = "batch"
+
+
+class WithEnum(Callback):
+    """Has an Enum as a default, which YAML does not know."""
+
+    def __init__(self, step: str = Step.BATCH) -> None:
+        self.step = step
+
+
+def test_an_enum_of_a_callback_is_described_by_its_value(lines):
+    experiment = lines.build([f"--trainer.callbacks={__name__}.WithEnum"])
+    assert experiment.config["trainer"]["callbacks"]["init_args"] == {"step": "batch"}
 
 
 @pytest.mark.slow
@@ -163,7 +211,7 @@ def test_no_option_is_forgotten(lines):
         *("preference.mixer", "preference.network", "discriminator.mixer", "discriminator.network", "value.network"),
         *("policy.head", "policy.network", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
         *("trainer.deterministic", "trainer.benchmark", "trainer.inference_mode", "trainer.use_distributed_sampler"),
-        *("trainer.profiler", "trainer.detect_anomaly", "trainer.sync_batchnorm", "trainer.enable_autolog_hparams"),
+        *("trainer.detect_anomaly", "trainer.sync_batchnorm", "trainer.enable_autolog_hparams"),
         "trainer.min_steps",
     }
     # One constructor checks these for all stages, and one class makes these networks.

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import yaml
 from jsonargparse import get_loader, set_loader
 
 from misodice.runs.first_edition import ENGINES, in_todays_form
@@ -28,7 +29,8 @@ def _load_either(text: str) -> Any:
     return content
 
 
-set_loader("yaml", _load_either)
+# jsonargparse makes one line of these alone: text that is no YAML, and a file that is no text.
+set_loader("yaml", _load_either, exceptions=(yaml.YAMLError, UnicodeDecodeError))
 
 
 def words_in_todays_form(arguments: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -47,13 +47,31 @@ class Parser(ArgumentParser):
             moved = MOVED.get(option.removeprefix("--"))
             message = f"{option} is not an option" + (f"; {moved}" if moved else "")
         message = _short(message)
+        if NOT_TEXT.search(message):
+            message = self._not_text(message.partition(":")[0])
         command = self.prog.replace(" [options]", "")
         if command == "misodice" and self.words and not self.words[0].startswith("-"):
             command = f"misodice {self.words[0]}"
         sys.stderr.write(f"error: {message}\n{command} --help lists the options\n")
         raise SystemExit(2)
 
+    def _not_text(self, option: str) -> str:
+        """An option whose value is a file of bytes: jsonargparse reads a file in place of a block of options."""
+        given = next(
+            (value or following for name, value, following in self._given() if name.removeprefix("--") == option), ""
+        )
+        hint = f"; did you mean --{option}.path?" if option in ("data", "labels") else ""
+        return f"{option}: found the file {given!r}, which is no text, expected options in YAML{hint}"
 
+    def _given(self) -> Iterator[tuple[str, str, str]]:
+        """Each word as its name, the value after `=`, and the word that follows."""
+        for word, following in pairwise([*self.words, ""]):
+            name, _, value = word.partition("=")
+            yield name, value, following
+
+
+NOT_TEXT = re.compile(r"codec can't decode|function takes exactly 5 arguments")
+"""What Python says of a file that is no text; the second where jsonargparse makes the error again from its words."""
 USELESS = re.compile(
     r"(- )?Does not validate against any of the Union|Subtypes: |Errors:$|- Expected a <class 'NoneType'>|"
     r"Given value type: |Given value: NestedArg|- Expected a path but .* invalid$"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -19,12 +21,14 @@ from misodice.experiment import Experiment
 from misodice.labelling.labels import Labels
 from misodice.modules import OMAPL, Discriminator, Policy, RewardStage, Stage, Value
 from misodice.pipeline.slots import SLOTS
+from misodice.pipeline.trainer_checks import LOCAL
 from misodice.rollout.evaluation import Rollout
-from misodice.runs.limits import SEED, check_limits
+from misodice.runs.limits import SEED, check_limits, or_none
 from misodice.runs.parts import class_path, import_class
 
 KEPT = ("method", "shared_stages", "env", "data", "labels", "rollout", *SLOTS)
 """Options that Experiment takes as they are."""
+FOLDERS = ("run_dir", "shared_stages")
 DEFAULTS: dict[str, tuple[type[Stage], type[Stage]]] = {
     "preference": (RewardStage, OMAPL),
     "discriminator": (Stage, Discriminator),
@@ -33,6 +37,9 @@ DEFAULTS: dict[str, tuple[type[Stage], type[Stage]]] = {
 }
 """Base class of each slot, and the class that stands there unless another is named."""
 
+
+# jsonargparse describes options by YAML, which knows no Enum: one as a default, as Lightning's Timer has, is its value.
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 NUMBERS_OR_SHARES = tuple(
     f"trainer.{name}"
@@ -138,6 +145,7 @@ class TrainingCLI(LightningCLI):
         given, options = self.config_init[self.subcommand], self.config[self.subcommand]
         plain = json.loads(self._parser(self.subcommand).dump(options, format="json", skip_unset=False))
         seed = int(options.seed_everything)
+        check_limits("", {name: or_none(LOCAL) for name in FOLDERS}, {name: options[name] for name in FOLDERS})
         experiment = Experiment(
             **{name: given[name] for name in KEPT},
             trainer=vars(given.trainer),

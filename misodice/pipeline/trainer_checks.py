@@ -10,8 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning import Callback, Trainer
+from lightning.fabric.plugins import CheckpointIO, Precision
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    BatchSizeFinder,
+    EarlyStopping,
+    LearningRateFinder,
+    ModelCheckpoint,
+    ModelPruning,
+    Timer,
+)
+from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
 from misodice.errors import MisodiceError
 from misodice.modules.stage import Stage
@@ -36,9 +46,28 @@ def _fraction(value: Any) -> bool:
     return isinstance(value, float) and 0 < value <= 1
 
 
+def _devices(value: Any) -> bool:
+    """Lightning makes a list as long as the number: a huge one takes all memory before it is refused."""
+    text = str(value).strip()
+    return not text.isdecimal() or len(text) <= 4
+
+
+def _local(value: Any) -> bool:
+    return PATH.holds(value) and "://" not in str(value)
+
+
+def _reports(value: Any) -> bool:
+    """Lightning would log a report without a file as a message, which misodice does not show."""
+    if isinstance(value, (SimpleProfiler, AdvancedProfiler)):
+        return bool(value.dirpath and value.filename)
+    return value not in ("simple", "advanced", "pytorch")
+
+
 _EPOCHS = "null: a stage trains whole epochs; use trainer.max_epochs, and trainer.limit_train_batches for shorter ones"
 _LENGTH = "null or 1.0: "
+LOCAL = Limit("a local folder (results are written to no URL; copy them when the run is done)", _local)
 LIMITS: dict[str, Limit] = {
+    "devices": Limit("a number of devices, at most 9999, a list of them, or auto", _devices),
     "num_nodes": COUNT,
     "precision": _only(
         "32-true, bf16-mixed or 64-true: the others lose what the stages compute in 32 bits",
@@ -84,10 +113,25 @@ LIMITS: dict[str, Limit] = {
     "gradient_clip_algorithm": or_none(one_of("norm", "value")),
     "barebones": _only("false: it would turn the checkpoints off, which a stage is read from", False),
     "reload_dataloaders_every_n_epochs": whole(0),
-    "default_root_dir": or_none(PATH),
+    "default_root_dir": or_none(LOCAL),
     "model_registry": _only("null: checkpoints stay in the folder of the run", None),
+    "profiler": Limit(
+        "null, or a profiler that is told where to write, else nothing comes of it: --trainer.profiler SimpleProfiler "
+        "--trainer.profiler.dirpath FOLDER --trainer.profiler.filename NAME",
+        _reports,
+    ),
 }
 """Of the options that have one; Lightning looks at the others when a Trainer is made."""
+REFUSED_CALLBACKS: dict[type[Callback], str] = {
+    BatchSizeFinder: "it would train with another batch size than config.yaml says; set data.batch_size",
+    LearningRateFinder: "it would train with another rate than config.yaml says; set the lr of the stage",
+    Timer: "a stage is trained whole; `timeout 2h misodice fit …` stops in time, and --ckpt_path last goes on",
+    BackboneFinetuning: "it needs a module `backbone`, which a stage does not have",
+    ModelPruning: "it looks for weights before a stage has made its networks, and finds none",
+}
+"""Callbacks of Lightning that no stage can be trained with, and why."""
+PRECISIONS = ("32-true", "bf16-mixed", "64-true")
+"""Of plugins; as of the option `precision`."""
 SHARDED = ("fsdp", "deepspeed", "model_parallel", "xla_fsdp")
 """Strategies, by the start of their names, whose checkpoints are not one file with all weights."""
 
@@ -128,6 +172,20 @@ def _check_objects(given: Mapping[str, Any]) -> None:
         if not isinstance(each, Callback):
             hint = f"; call it: {each.__name__}(…)" if isinstance(each, type) else ""
             raise MisodiceError(f"trainer.callbacks: found {each!r}, expected objects of Callback{hint}")
+        for kind, why in REFUSED_CALLBACKS.items():
+            if isinstance(each, kind):
+                raise MisodiceError(f"trainer.callbacks: found {type(each).__name__}, expected none of its kind: {why}")
+    for each in as_list(given.get("plugins")):
+        if isinstance(each, CheckpointIO):
+            raise MisodiceError(
+                f"trainer.plugins: found {type(each).__name__}, expected no CheckpointIO: checkpoints are written by "
+                "misodice, whole or not at all; leave it out"
+            )
+        if isinstance(each, Precision) and each.precision not in PRECISIONS:
+            raise MisodiceError(
+                f"trainer.plugins: found {type(each).__name__} of {each.precision}, expected 32-true, bf16-mixed or "
+                "64-true; leave it out and set trainer.precision"
+            )
 
 
 def _check_lengths(given: Mapping[str, Any], stages: Sequence[Stage]) -> None:

@@ -41,6 +41,8 @@ class TrainerOptions:
     ) -> None:
         if not isinstance(given, Mapping):
             raise MisodiceError(f"trainer: found {given!r}, expected a dictionary of lightning.Trainer's options")
+        if described is not None and not isinstance(described, Mapping):
+            raise MisodiceError(f"trainer_config: found {described!r}, expected a dictionary of plain values, or None")
         check_trainer(given, stages)
         self.fast = int(given.get("fast_dev_run") or 0)
         self.loggers = RunLoggers(given.get("logger"))

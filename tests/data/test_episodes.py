@@ -531,8 +531,8 @@ def test_all_pairs_are_taken_of_a_small_file(tmp_path, capsys):
     [
         (1, [], "1 episode has no other to be compared with"),
         (2, ["--data.k", "3"], "data.k is 3, expected 1 to 2"),
-        (2, ["--labels.n_pairs", "0"], "labels.n_pairs is 0, expected at least 1"),
-        (2, ["--labels.seed", "-1"], "labels.seed is -1, expected at least 0"),
+        (2, ["--labels.n_pairs", "0"], "labels.n_pairs: found 0, expected a whole number"),
+        (2, ["--labels.seed", "-1"], "labels.seed: found -1, expected a whole number, at least 0"),
     ],
 )
 def test_too_small_a_file_is_told_before_training(tmp_path, capsys, count, options, words):

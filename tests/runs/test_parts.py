@@ -72,6 +72,8 @@ OTHERS = {
     "parameters": {"seed": 1},
     "price": (1.0, 2.0),
     "budget": 3.0,
+    "base_url": "http://localhost:8000/v1",
+    "query": {"api-version": "2024-10-21"},
     "ranking": "oracle",
 }
 """Another value, where its kind does not tell."""
