@@ -292,9 +292,14 @@ def test_of_a_run_the_policy_is_exported_and_the_other_stages_are_refused(smax_f
 def test_where_nothing_can_be_written_is_said(checkpoints, tmp_path, capsys):
     (tmp_path / "file").touch()
     (tmp_path / "folder.onnx").mkdir()
-    for output in ("/proc/misodice/x.onnx", str(tmp_path / "file" / "x.onnx"), str(tmp_path / "folder.onnx")):
+    for output, words in (
+        ("/proc/misodice/x.onnx", "cannot be written"),
+        (str(tmp_path / "file" / "x.onnx"), "cannot be written"),
+        (str(tmp_path / "folder.onnx"), "is a folder"),
+        (str(tmp_path / "file"), "exists already, and is not replaced"),
+    ):
         assert main(["export", "--ckpt_path", str(checkpoints["normal"]), "--output", output]) == 2
-        assert f"{output}: cannot be written" in capsys.readouterr().err
+        assert f"{output}: {words}" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"file", "folder.onnx"}
 
 

@@ -341,7 +341,6 @@ Field = tuple[str, str, Callable[[Any], bool]]
 PAIR: Field = ("pair", "the number of a pair", _is_index)
 EPISODES: Field = ("episodes", "two numbers of episodes", _is_pair)
 FIELDS: dict[str, tuple[Field, ...]] = {
-    "header": (("fingerprint", "a text", lambda value: isinstance(value, str)),),
     "preference": (PAIR, EPISODES, ("answer", "first, second or tie", _is_answer)),
     "left_out": (PAIR, EPISODES),
     "reply": (
@@ -361,6 +360,11 @@ def _check_header(path: Path, header: Line) -> None:
         raise MisodiceError(
             f"{path}: found format {header.get('format')!r}, version {header.get('version')!r}, expected {FORMAT!r}, "
             f"version {VERSION}; move the file away, or use the misodice that made it"
+        )
+    if not isinstance(header.get("fingerprint"), str):
+        raise MisodiceError(
+            f"{path}: line 1, the header: found fingerprint {header.get('fingerprint')!r}, expected a text; the file "
+            "was edited: restore it, or move it away to label again"
         )
 
 

@@ -64,6 +64,8 @@ def report(runs: str | list[str], output: str, method: str) -> None:
     for section in sections:
         if section.main.tables:
             _print(section.main.tables[0], section.title, say)
+    if not problems:
+        say.print("left out: nothing")
     for problem in problems[:TOLD]:
         say.print(f"left out: {problem.what}: {problem.state}, {problem.reason}")
     if len(problems) > TOLD:

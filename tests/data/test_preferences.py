@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from misodice.data.preferences import Preferences, PreferencesFile, sample_pairs
+from misodice.data.preferences import FORMAT, Preferences, PreferencesFile, sample_pairs
 from misodice.errors import MisodiceError
 
 PAIRS = np.array([[0, 1], [3, 2], [4, 0]])
@@ -184,3 +184,28 @@ def test_missing_file_and_unwritable_place(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MisodiceError, match="cannot write"), PreferencesFile(tmp_path / "file" / "p.jsonl", PAIRS, "a"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ({"answer": None}, ["line 2, a preference: found answer None", "first, second or tie"]),
+        ({"answer": "FIRST"}, ["found answer 'FIRST'"]),
+        ({"answer": ["first"]}, ["found answer ['first']"]),
+        ({"pair": "0"}, ["found pair '0'", "the number of a pair"]),
+        ({"episodes": [0]}, ["found episodes [0]", "two numbers of episodes"]),
+        ({"episodes": None}, ["found episodes None"]),
+    ],
+)
+def test_an_edited_line_is_named(tmp_path, line, words):
+    path = tmp_path / "p.jsonl"
+    header = {"kind": "header", "format": FORMAT, "version": 1, "fingerprint": "a", "n_pairs": 1}
+    good = {"kind": "preference", "pair": 0, "episodes": [0, 1], "answer": "first", "tie_reason": None}
+    path.write_text(json.dumps(header) + "\n" + json.dumps(good | line) + "\n")
+    with pytest.raises(MisodiceError) as error:
+        Preferences.read(path)
+    assert all(word in str(error.value) for word in [str(path), *words]), error.value
+    del header["fingerprint"]
+    path.write_text(json.dumps(header) + "\n")
+    with pytest.raises(MisodiceError, match="line 1, the header: found fingerprint None"):
+        Preferences.read(path)

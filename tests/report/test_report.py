@@ -265,7 +265,7 @@ def test_an_output_that_cannot_be_written(make_run, tmp_path, capsys):
     make_run()
     (tmp_path / "report").write_text("a file")
     report(tmp_path, status=2)
-    assert "report/tables/smax_return.md: cannot be written" in capsys.readouterr().err
+    assert "report is a file, expected a folder" in capsys.readouterr().err
 
 
 class Links(HTMLParser):
@@ -352,3 +352,17 @@ def test_nothing_is_wider_than_a_phone(make_run, tmp_path):
     ).stdout
     scrolled, width = re.search(r'data-widths="(\d+) of (\d+)"', page).groups()
     assert int(scrolled) <= int(width)
+
+
+def test_a_page_of_somebody_else_is_kept(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    page = tmp_path / "mine" / "index.html"
+    page.write_text("<h1>my page</h1>")
+    (tmp_path / "file").write_text("x")
+    for output, words in (
+        ("mine", "is no report of misodice and is not replaced"),
+        ("file", "is a file, expected a folder"),
+    ):
+        assert main(["report", "--runs", str(tmp_path), "--output", str(tmp_path / output)]) == 2
+        assert words in capsys.readouterr().err
+    assert page.read_text() == "<h1>my page</h1>"

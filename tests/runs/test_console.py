@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from misodice.runs.console import WIDTH_OF_FILES, Table, console
+from misodice.runs.console import LEAST_WIDTH, WIDTH_OF_FILES, Table, console
 
 SAYS = """
 from misodice.runs.console import Table, console, keep_printing
@@ -50,11 +50,18 @@ def test_a_table_cuts_no_name_on_a_narrow_terminal():
 def test_a_file_is_wider_than_a_terminal(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     assert console(file=io.StringIO()).width == WIDTH_OF_FILES
-    monkeypatch.setenv("COLUMNS", "50")
-    assert console(file=io.StringIO()).width == 50
+    for given, width in (
+        ("50", 50),
+        ("0", LEAST_WIDTH),
+        ("5", LEAST_WIDTH),
+        ("abc", WIDTH_OF_FILES),
+        ("", WIDTH_OF_FILES),
+    ):
+        monkeypatch.setenv("COLUMNS", given)
+        assert console(file=io.StringIO()).width == width
 
 
-@pytest.mark.parametrize("output", ["| head -1", "> /dev/full", ">&-"])
+@pytest.mark.parametrize("output", ["| head -1", "> /dev/full", ">&-", "<&- >&- 2>&-"])
 def test_a_lost_output_ends_no_work(tmp_path, output):
     command = f"{sys.executable} -c '{SAYS}' {output}"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
