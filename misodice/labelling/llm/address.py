@@ -51,6 +51,12 @@ class Address:
             given, origin = base_url.strip(), "labeller.base_url"
         elif variable:
             given, origin = variable, URL_VARIABLE
+        elif URL_VARIABLE in os.environ:
+            # A key that is meant for another server must not go to OpenAI.
+            raise MisodiceError(
+                f"LLMLabeller: the environment variable {URL_VARIABLE} is empty; set it to the server's address, or "
+                "unset it to ask OpenAI's own"
+            )
         else:
             given, origin = OPENAI_URL, "OpenAI's own address"
         _check(given, origin)

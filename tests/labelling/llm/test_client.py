@@ -129,11 +129,16 @@ def test_a_log_of_tls_keys_that_cannot_be_written(battles, tmp_path, monkeypatch
         assert "SSL_CERT" not in message
 
 
-def test_an_empty_variable_is_as_if_it_were_not_set(monkeypatch):
+def test_an_empty_variable_does_not_send_the_key_elsewhere(monkeypatch):
     for empty in ("", " "):
         monkeypatch.setenv("OPENAI_BASE_URL", empty)
-        assert Address.of(None).url == "https://api.openai.com/v1"
-        assert identity_of(None) is None
+        with pytest.raises(
+            MisodiceError, match="OPENAI_BASE_URL is empty; set it to the server's address, or unset it"
+        ):
+            Address.of(None)
+        assert Address.of("http://localhost:8000/v1").url == "http://localhost:8000/v1"
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    assert Address.of(None).url == "https://api.openai.com/v1"
 
 
 def test_the_endpoint_is_not_added_twice(battles, tmp_path, monkeypatch):
