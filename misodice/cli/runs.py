@@ -48,7 +48,7 @@ def export_command(
         ckpt_path: checkpoint of a policy, such as runs/smacv2_zerg/misodice/seed_0/policy/last.ckpt.
         format: of the file: onnx runs under onnxruntime alone, torchscript and pt2 under torch alone.
         output: file to write; null is the checkpoint's name with the suffix .onnx, .pt or .pt2.
-        overwrite: replace a file that is there.
+        overwrite: replace a file that is there under the name of output.
     """
     from misodice.export import export
 

@@ -32,7 +32,7 @@ def export(
         ckpt_path: checkpoint of a policy.
         format: "onnx", "torchscript" or "pt2".
         output: file to write; None is `ckpt_path` with the format's suffix.
-        overwrite: whether a file that is there is replaced.
+        overwrite: whether a file that is there under the name of `output` is replaced.
 
     Returns:
         The file, and how far it is from the original.
@@ -46,7 +46,8 @@ def export(
         raise MisodiceError(f"format: found {format!r}, expected one of {', '.join(SUFFIX)}")
     policy = Policy.load(ckpt_path)
     path = output or ckpt_path.with_suffix(SUFFIX[format])
-    check_output(path, overwrite)
+    # Beside its checkpoint and under its name, a file is an earlier export.
+    check_output(path, overwrite or output is None)
     agent = Agent(policy)
     samples = random_samples(policy, agent, TEAMS)
     _check_one_agent(policy, agent, samples)
