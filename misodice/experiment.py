@@ -423,7 +423,8 @@ class Experiment:
         if changes:
             raise MisodiceError(
                 f"{self.run.path}: holds a finished run of other options ({'; '.join(changes)}); choose another "
-                "--run_dir, or another --method, which is part of its default, or give --replace true to replace it"
+                "--run_dir, or another --method, which is part of its default, or give --replace true to replace it (in "
+                "Python fit(replace=True))"
             )
 
     def _config_with(self, job: LabelJob | None) -> dict[str, Any]:
