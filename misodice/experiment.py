@@ -423,7 +423,7 @@ class Experiment:
         if changes:
             raise MisodiceError(
                 f"{self.run.path}: holds a finished run of other options ({'; '.join(changes)}); choose another "
-                "--run_dir, or another --method, which is part of its default, or give --replace true to replace it (in "
+                "--run_dir, or another --method, which is part of its default, or replace it by --replace true (in "
                 "Python fit(replace=True))"
             )
 

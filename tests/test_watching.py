@@ -79,7 +79,7 @@ def test_plain_lines_name_the_stages(tiny_file, tmp_path, capsys):
     assert re.search(r"policy: epoch 1/2, loss \S+, return \S+, win_rate \S+", said), said
     assert re.search(r"value: epoch 1/2.*, ~0:00:\d\d left for all stages", said), said
     assert "\x1b" not in said
-    experiment(tmp_path / "run", tiny_file, trainer={"max_epochs": 2}, value=CloneWeights()).fit()
+    experiment(tmp_path / "run", tiny_file, trainer={"max_epochs": 2}, value=CloneWeights()).fit(replace=True)
     assert "value: nothing to train; written: weight" in capsys.readouterr().out
 
 
@@ -193,13 +193,13 @@ def test_a_stage_that_is_trained_again_hides_the_old_rows_of_later_ones(tiny_fil
     whole = (run / "metrics.csv").read_bytes()
     look = Look(run / "metrics.csv")
     made = experiment(run, tiny_file, trainer=QUICK | {"callbacks": [look]})
-    made.fit()  # the callback counts, so all is trained again
+    made.fit(replace=True)  # the callback counts, so all is trained again
     assert {row["stage"] for row in look.seen[0][2]} <= {"preference"} or look.seen[0][0] == "preference"
     later = [rows for stage, epoch, rows in look.seen if stage == "discriminator" and epoch == 1]
     assert {row["stage"] for row in later[-1]} <= {"preference", "discriminator"}
     assert (run / "metrics.csv").read_bytes() == whole
     # What is up to date keeps its rows, byte for byte.
-    experiment(run, tiny_file, trainer=QUICK | {"callbacks": [look]}).fit()
+    experiment(run, tiny_file, trainer=QUICK | {"callbacks": [look]}).fit(replace=True)
     assert (run / "metrics.csv").read_bytes() == whole
 
 

@@ -45,7 +45,7 @@ def test_label_is_phase_1_and_fit_goes_on_from_it(smax_file, tmp_path, capsys, m
     assert "widest gap" in printed
     assert {path.name for path in run.iterdir()} == {
         *("preferences.jsonl", ".preferences.jsonl.lock", ".lock"),
-        *("preference", "columns.h5", "labels.h5", "labels.png"),
+        *("preference", "columns.h5", "labels.h5", "labels.png", "metrics.csv"),
     }
     assert len(Preferences.read(run / "preferences.jsonl").answer) == 60
     with h5py.File(run / "labels.h5") as file, h5py.File(run / "columns.h5") as columns:
@@ -125,7 +125,7 @@ def test_a_language_model_labels_in_fit(smax_file, tmp_path, monkeypatch, capsys
         llm = ["--labels.labeller", "LLMLabeller", "--labels.labeller.base_url", fake.url, "--labels.n_pairs", "20"]
         fit(tmp_path / "run", smax_file, *llm)
         asked = len(fake.log)
-        fit(tmp_path / "run", smax_file, *llm, "--value.alpha", "0.5")
+        fit(tmp_path / "run", smax_file, *llm, "--value.alpha", "0.5", "--replace", "true")
         assert len(fake.log) == asked >= 40
     labels = json.loads((tmp_path / "run" / "summary.json").read_text())["labels"]
     assert labels["labeller"] == "LLMLabeller"
@@ -147,7 +147,7 @@ def test_runs_may_share_answers(smax_file, tmp_path, capsys):
     ("options", "words"),
     [
         (["--preference", "RewardModel", "--policy.weight", "local_weight"], ["'local_weight'", "OMAPL"]),
-        (["--labels.n_pairs", "0"], ["labels.n_pairs is 0", "at least 1"]),
+        (["--labels.n_pairs", "0"], ["labels.n_pairs: found 0", "a whole number from 1"]),
     ],
 )
 def test_bad_options_are_refused_before_anything(smax_file, tmp_path, capsys, options, words):
