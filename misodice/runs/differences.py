@@ -49,6 +49,11 @@ def is_shown_only(name: str) -> bool:
     return name.startswith("trainer.") and name.removeprefix("trainer.").startswith(SHOWN)
 
 
+def _is_length(name: str) -> bool:
+    block, _, option = name.rpartition(".")
+    return option in (TRAINER_LENGTH if block == "trainer" else STAGE_LENGTH)
+
+
 def differences(before: Options, now: Options, longer: bool = False) -> list[str]:
     """In words: "value.alpha is 0.5, was 0.05". Names, paths and how something is shown do not count.
 
@@ -60,7 +65,7 @@ def differences(before: Options, now: Options, longer: bool = False) -> list[str
     old, new = (dotted(json.loads(json.dumps(canonical(dict(each)), default=str))) for each in (before, now))
     names = [name for name in {**old, **new} if name not in OUTSIDE and not is_shown_only(name)]
     if longer:
-        names = [name for name in names if name.rpartition(".")[2] not in (*STAGE_LENGTH, *TRAINER_LENGTH)]
+        names = [name for name in names if not _is_length(name)]
     changed = [name for name in names if old.get(name) != new.get(name)]
     # Where a class differs, its arguments differ for that reason.
     classes = [name.removesuffix("class_path") for name in changed if name.endswith(".class_path")]
