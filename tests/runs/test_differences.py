@@ -45,9 +45,8 @@ def test_the_length_of_the_training_counts_unless_it_may_grow():
     assert differences(RUN, longer) == ["trainer.max_epochs is 9, was None"]
     assert differences(RUN, longer, longer=True) == []
     # Steps of an episode are no length of the training.
-    assert differences(RUN, RUN | {"preference": {"max_steps": 5}}, longer=True) == [
-        "preference.max_steps is 5, was None"
-    ]
+    other = RUN | {"preference": {"max_steps": 5}}
+    assert differences(RUN, other, longer=True) == ["preference.max_steps is 5, was None"]
 
 
 def test_many_differences_are_counted():
