@@ -180,7 +180,7 @@ def test_a_full_disk(processes, hopper_file, whole, tmp_path):
     folder.mkdir()
     assert processes.run(arguments(hopper_file), folder, file_size=200_000) == 2
     printed = (folder / "output.txt").read_text()
-    assert "preference/best.ckpt: cannot be written ([Errno 27] File too large)" in printed
+    assert "preference/best.ckpt: cannot be written (File too large)" in printed
     assert "Traceback" not in printed
     assert not list((folder / "run").rglob("*.tmp"))
     assert processes.run(arguments(hopper_file), folder) == 0
@@ -195,7 +195,7 @@ COLLECT = ["collect", "--env", "MaMuJoCo", "--env.task", "Hopper", "--sources", 
 def test_collecting_on_a_full_disk(processes, tmp_path, file_size):
     assert processes.run(COLLECT, tmp_path, file_size=file_size) == 2
     printed = (tmp_path / "output.txt").read_text()
-    assert "all.h5: cannot be written ([Errno 27] File too large)" in printed
+    assert "all.h5: cannot be written (File too large)" in printed
     assert "Traceback" not in printed
     assert not list(tmp_path.glob("*.h5*"))
 

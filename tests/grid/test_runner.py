@@ -183,7 +183,9 @@ def test_what_this_machine_cannot_give_is_refused(hopper_file, tmp_path, capsys)
 def test_a_ray_that_does_not_start_is_told(hopper_file, tmp_path, monkeypatch, capsys):
     write_grid(tmp_path / "grid.yaml", hopper_file)
     (tmp_path / "taken").touch()
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "taken"))  # a file, where Ray wants a folder for its sockets
+    # A file, where Ray wants a folder for its sockets, and no other folder to take.
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "taken"))
+    monkeypatch.setattr("misodice.grid.cluster.SHORT_FOLDER", tmp_path / "taken")
     assert benchmark(tmp_path) == 2
     printed = capsys.readouterr().err
     assert "Ray does not start on this machine" in printed

@@ -136,13 +136,6 @@ def test_the_agents_of_an_environment_stand_in_order_of_the_actuators():
     ("sources", "options", "words"),
     [
         ([], {}, "sources: found none"),
-        ([Source("random", 0, "a")], {}, r"sources\[0\]: episodes is 0, expected a whole number of at least 1"),
-        ([Source("random", 1, "a"), Source("random", -3, "b")], {}, r"sources\[1\]: episodes is -3"),
-        ([Source("random", 1.5, "a")], {}, r"episodes is 1\.5"),
-        ([Source("random", True, "a")], {}, r"episodes is True"),
-        ([Source("random", 1, "a", noise=-0.1)], {}, r"noise is -0\.1"),
-        ([Source("random", 1, "a", noise=float("nan"))], {}, "noise is nan"),
-        ([Source("random", 1, "")], {}, "source is ''"),
         ([Source("random", 1, "a")], {"seed": -1}, "seed is -1"),
         ([Source("random", 1, "a")], {"seed": 0.5}, r"seed is 0\.5"),
         ([Source("random", 1, "a"), Source("nobody", 1, "b")], {}, "behaviour 'nobody': not found"),
@@ -170,3 +163,21 @@ def test_a_file_is_not_replaced_without_a_word(tmp_path, capsys):
     assert main(["collect", "--output", str(tmp_path), *engine]) == 2
     assert "is a folder" in capsys.readouterr().err
     assert [each.name for each in tmp_path.iterdir()] == ["a.h5"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"episodes": 0}, "sources.episodes: found 0, expected a whole number, at least 1"),
+        ({"episodes": -3}, "sources.episodes: found -3"),
+        ({"episodes": 1.5}, "sources.episodes: found 1.5"),
+        ({"episodes": True}, "sources.episodes: found True"),
+        ({"noise": -0.1}, "sources.noise: found -0.1"),
+        ({"noise": float("nan")}, "sources.noise: found nan"),
+        ({"source": ""}, "sources.source: found ''"),
+    ],
+)
+def test_a_source_that_cannot_be_is_refused_when_it_is_made(given, words):
+    with pytest.raises(MisodiceError) as error:
+        Source(**{"behaviour": "random", "episodes": 1, "source": "a"} | given)
+    assert words in str(error.value)
