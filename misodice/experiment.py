@@ -362,8 +362,9 @@ class Experiment:
         """The stages on their data, every pair answered that they learn from."""
         evaluation = self.evaluation  # first: what cannot be played is told before anybody is asked
         job = self._label_job() if any(stage.needs_pairs for stage in stages) else None
+        config = self._config_with(job)
         if not replace and not self.trainer.fast:
-            self._keep_finished(stages[-1].name, self._marks(stages, job), self._config_with(job), resume)
+            self._keep_finished(stages[-1].name, self._marks(stages, job), config, resume)
         if job is not None and not self.trainer.fast:
             job.check()
         preferences = None if job is None else self._answers(job, ask_again)
@@ -386,9 +387,9 @@ class Experiment:
             retrain=retrain,
             is_global_zero=self.is_global_zero,
             console=self.console,
-            names=RunNames(self.run.path, self.method, self.seed, self._config_with(job)),
+            names=RunNames(self.run.path, self.method, self.seed, config),
         )
-        return Ready(pipeline, preferences, None if job is None else job.labeller, self._config_with(job))
+        return Ready(pipeline, preferences, None if job is None else job.labeller, config)
 
     def _marks(self, stages: Sequence[Stage], job: LabelJob | None) -> Marks:
         answers = None

@@ -47,13 +47,6 @@ STAGES = ("preference", "discriminator", "value", "policy")
 QUICK = {"max_epochs": 2, "enable_progress_bar": False}
 
 
-@pytest.fixture(scope="module")
-def tiny_file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "tiny.h5"
-    collect(Tiny(), Tiny().default_sources(), path, seed=0)
-    return path
-
-
 def experiment(run_dir: Path | str, data: Path | Data, **others: Any) -> Experiment:
     given = {
         "env": Tiny(),

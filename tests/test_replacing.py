@@ -36,13 +36,6 @@ class Paid(Labeller):
         return "first" if episodes.length[first] > episodes.length[second] else "second"
 
 
-@pytest.fixture(scope="module")
-def tiny_file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "tiny.h5"
-    collect(Tiny(), Tiny().default_sources(), path, seed=0)
-    return path
-
-
 def experiment(tiny_file: Path, run_dir: Path, **others) -> Experiment:
     given = {
         "env": Tiny(),

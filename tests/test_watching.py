@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import misodice.callbacks.joining as joining
-from misodice import CloneWeights, Data, Experiment, Labels, RewardModel, Rollout, collect
+from misodice import CloneWeights, Data, Experiment, Labels, RewardModel, Rollout
 from misodice.cli.main import main
 from tests.helpers.terminal import Terminal, console_of
 from tests.helpers.tiny_engine import Tiny
@@ -22,13 +22,6 @@ from tests.helpers.tiny_engine import Tiny
 STAGES = ("preference", "discriminator", "value", "policy")
 QUICK = {"max_epochs": 2, "enable_progress_bar": False}
 DOCS = Path(__file__).parents[1] / "docs" / "metrics.md"
-
-
-@pytest.fixture(scope="module")
-def tiny_file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "tiny.h5"
-    collect(Tiny(), Tiny().default_sources(), path, seed=0)
-    return path
 
 
 def experiment(run_dir: Path, data: Path, **others: Any) -> Experiment:
