@@ -1,6 +1,8 @@
 """Small real data, made once: SMAX episodes of the bundled behaviours."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Two workers on two cores: a second thread of each would be in the other's way, and the networks are small.
@@ -22,6 +24,14 @@ from tests.helpers.tiny_engine import Tiny
 # How long an example takes is the machine's affair.
 settings.register_profile("misodice", deadline=None)
 settings.load_profile("misodice")
+
+
+@pytest.fixture(autouse=True)
+def same_path() -> Iterator[None]:
+    """`main` adds the current folder to the module search path: the next test must not import from it."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
 
 
 @pytest.fixture(scope="session")
