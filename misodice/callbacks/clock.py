@@ -49,19 +49,20 @@ class RunClock:
         self.waiting.pop(stage, None)
         self._measured, self._since, self._count, self._left, self._at_most = False, None, 0, 0.0, math.inf
 
-    def step(self, now: float, left: float, at_most: float = math.inf) -> None:
-        """The running stage has made a step.
+    def step(self, now: float, left: float, at_most: float = math.inf, steps: int = 1) -> None:
+        """The running stage has made a step, or several.
 
         Args:
             now: seconds of a clock that only goes forward.
             left: steps that it will still make; infinite where nobody knows.
             at_most: seconds that it may still take.
+            steps: that were made since the last call.
         """
         self._left, self._at_most = left, at_most
         if self._since is None:  # the first step also warms up
             self._since = now
             return
-        self._count += 1
+        self._count += steps
         self.speed, self._measured = (now - self._since) / self._count, True
 
     def end(self, stage: str) -> None:

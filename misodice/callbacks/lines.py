@@ -10,7 +10,7 @@ from lightning import LightningModule, Trainer
 from rich.console import Console
 
 from misodice.callbacks.clock import RunClock
-from misodice.callbacks.watching import Watching, described
+from misodice.callbacks.watching import Pace, Watching, described
 
 EPOCHS = 5.0
 """Seconds between the lines of two epochs."""
@@ -35,7 +35,7 @@ class StageLines(Watching):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         limit, patience = trainer.max_epochs, getattr(pl_module, "patience", None)
-        steps = trainer.num_training_batches
+        steps = Pace.of(trainer).steps
         length = "epochs" if limit in (None, -1) else f"{limit} epoch" + "s" * (limit != 1)
         words = [f"{length} of {steps} step" + "s" * (steps != 1)]
         if trainer.max_steps not in (None, -1):
@@ -57,8 +57,13 @@ class StageLines(Watching):
     ) -> None:
         self.tick(trainer, batch_idx + 1)
         if time.monotonic() - max(self._said, self._begun) >= WITHIN and not trainer.is_last_batch:
-            step = f"epoch {self._of(trainer, trainer.current_epoch + 1)}, step {batch_idx + 1} of "
-            self._say(trainer, f"{step}{trainer.num_training_batches}", self.shown(pl_module, running=True))
+            pace = Pace.of(trainer)
+            step = f"step {pace.done(batch_idx + 1)} of {pace.steps}"
+            epoch = f"epoch {self._of(trainer, trainer.current_epoch + 1)}"
+            self._say(trainer, f"{epoch}, {step}", self.shown(pl_module, running=True))
+
+    def say(self, line: str) -> None:
+        self._print(line)
 
     def _of(self, trainer: Trainer, epoch: int) -> str:
         return f"{epoch}" if trainer.max_epochs in (None, -1) else f"{epoch}/{trainer.max_epochs}"

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from misodice.callbacks.clock import RunClock
-from misodice.callbacks.watching import Watching, described
+from misodice.callbacks.watching import Pace, Watching, described
 
 BAR = 0.1
 """Seconds between two looks of the bar."""
@@ -60,6 +60,9 @@ class StageBar(Watching, ProgressBar):
         """Show the bar again."""
         self._enabled = True
 
+    def say(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False)
+
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Above the bar."""
         self.console.print(*args)
@@ -91,7 +94,7 @@ class StageBar(Watching, ProgressBar):
         self._rows.update(
             self._task,
             description=f"{self.place} epoch {trainer.current_epoch + 1}{epochs}",
-            completed=batches,
+            completed=Pace.of(trainer).done(batches),
             left="" if left is None else f"{left} left",
         )
 
@@ -101,7 +104,7 @@ class StageBar(Watching, ProgressBar):
             self._read = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start(self.place, self.total_train_batches)
+        self._start(self.place, Pace.of(trainer).steps)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_epoch_start(trainer, pl_module)
@@ -116,8 +119,8 @@ class StageBar(Watching, ProgressBar):
         if now - self._drawn >= BAR or trainer.is_last_batch:
             self._drawn = now
             self._draw(trainer, batch_idx + 1)
-        every = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
-        if every and (batch_idx + 1) % every == 0 and now - self._read >= NUMBERS:
+        every, together = int(trainer.log_every_n_steps), Pace.of(trainer).together  # type: ignore[attr-defined]
+        if every and (batch_idx + 1) * together % every < together and now - self._read >= NUMBERS:
             self._write(pl_module, running=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

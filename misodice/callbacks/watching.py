@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
+from typing import Any, Self
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
 from misodice.callbacks.clock import RunClock, clock_time
+from misodice.datamodules.loader import Batches
 from misodice.modules.stage import Stage
 
 ROLLOUTS = ("rollout/return", "rollout/win_rate")
@@ -28,6 +31,7 @@ class Watching(Callback):
     def __init__(self, place: str, clock: RunClock) -> None:
         self.place, self.clock = place, clock
         self.seen: dict[str, Tensor] = {}
+        self._told: str | None = None
         self.epochs = 0
         """Finished epochs."""
 
@@ -36,10 +40,17 @@ class Watching(Callback):
         self.seen = dict(trainer.callback_metrics)
 
     def tick(self, trainer: Trainer, batches: int) -> None:
-        """A step was made: `batches` of the epoch are done."""
+        """A batch was trained on: `batches` of the epoch are done."""
+        why = getattr(trainer.lightning_module, "eager", None)
+        if why is not None and why != self._told:
+            self._told = why
+            self.say(f"{self.place}: each step is made by itself: {why}")
         limits = [timer.time_remaining() for timer in trainer.callbacks if isinstance(timer, Timer)]  # type: ignore[attr-defined]
         at_most = min((limit for limit in limits if limit is not None), default=math.inf)
-        self.clock.step(time.monotonic(), steps_left(trainer, batches), at_most)
+        self.clock.step(time.monotonic(), steps_left(trainer, batches), at_most, Pace.of(trainer).together)
+
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
 
     def means(self, stage: LightningModule) -> dict[str, Tensor]:
         """Of the epoch so far, as far as the stage collects them."""
@@ -96,6 +107,33 @@ class Watching(Callback):
         return f"{self.place}: done in {clock_time(seconds)} ({', '.join(words)})"
 
 
+@dataclass(frozen=True)
+class Pace:
+    """The steps of an epoch, where a batch of Lightning's may have several of them.
+
+    Args:
+        steps: of the whole epoch.
+        together: of a batch.
+        loader: counts them; None where each batch has one.
+    """
+
+    steps: float
+    together: int = 1
+    loader: Batches[Any] | None = None
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> Self:
+        """Of the running stage."""
+        loader = trainer.train_dataloader
+        if isinstance(loader, Batches) and loader.minibatches > 1:
+            return cls(loader.steps, loader.minibatches, loader)
+        return cls(trainer.num_training_batches)
+
+    def done(self, batches: int) -> int:
+        """Steps of the present epoch, of which so many batches are done."""
+        return batches if self.loader is None or not batches else self.loader.done
+
+
 def described(shown: dict[str, float]) -> list[str]:
     """Such as "loss 0.5312"."""
     return [f"{name} {value:.4g}" for name, value in shown.items()]
@@ -110,7 +148,8 @@ def steps_left(trainer: Trainer, batches: int) -> float:
     """
     epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
     assert epochs is not None
-    left = (epochs - trainer.current_epoch) * trainer.num_training_batches - batches
+    pace = Pace.of(trainer)
+    left = (epochs - trainer.current_epoch) * pace.steps - pace.done(batches)
     if trainer.max_steps not in (None, -1):
         left = min(left, (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches)
     return max(left, 0.0)

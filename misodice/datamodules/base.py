@@ -26,6 +26,9 @@ class StageData(LightningDataModule):
         seed: of every draw.
     """
 
+    minibatches: int = 1
+    """So many batches of the training are one for Lightning, which a stage that trains step by step need not know."""
+
     def __init__(self, table: TransitionTable, batch_size: int, seed: int) -> None:
         super().__init__()
         self.table, self.batch_size, self.seed = table, batch_size, seed
@@ -74,6 +77,9 @@ class StageData(LightningDataModule):
         """
         trainer = self.trainer
         assert trainer is not None, "Lightning sets it before it asks for a dataloader"
+        together = 1 if in_order else self.minibatches
+        # Lightning would count what comes together as one.
+        limit = None if together == 1 else trainer.limit_train_batches
         return Batches(
             torch.arange(self.table.n_transitions) if items is None else items,
             batch_size or (IN_ORDER_BATCH if in_order else self.batch_size),
@@ -88,4 +94,6 @@ class StageData(LightningDataModule):
             weight=weight,
             draw=draw,
             renew=renew,
+            minibatches=together,
+            limit=limit if isinstance(limit, int) else None,
         )

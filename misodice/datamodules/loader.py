@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +23,40 @@ def own_items(items: Tensor, mine: slice, generator: torch.Generator) -> tuple[T
     return (items[mine],)
 
 
+class Minibatches(Generic[B]):
+    """Several minibatches that Lightning takes for one batch: the stage makes a step for each of them.
+
+    No tuple and no dataclass: Lightning copies those on the way to the training step.
+
+    Args:
+        gather: makes a minibatch of its index tensors.
+        draws: index tensors of each minibatch, on the CPU.
+        device: of the table, where `gather` wants the index tensors.
+    """
+
+    def __init__(self, gather: Callable[..., B], draws: Sequence[tuple[Tensor, ...]], device: torch.device) -> None:
+        self.gather, self.device = gather, device
+        self.shapes = [[each.shape for each in draw] for draw in draws]
+        """Of the index tensors of each minibatch."""
+        equal = all(shape == self.shapes[0] for shape in self.shapes)
+        self.draws = _together(draws, device) if equal else [tuple(each.to(device) for each in d) for d in draws]
+        """Index tensors of each minibatch, on `device`."""
+
+    def __len__(self) -> int:
+        return len(self.draws)
+
+    def __iter__(self) -> Iterator[B]:
+        return (self.gather(*draw) for draw in self.draws)
+
+
+def _together(draws: Sequence[tuple[Tensor, ...]], device: torch.device) -> list[tuple[Tensor, ...]]:
+    """The draws on the device, by one copy for all of them that waits for nothing."""
+    stacked = [torch.stack(parts) for parts in zip(*draws, strict=True)]
+    if device.type == "cuda":
+        stacked = [each.pin_memory().to(device, non_blocking=True) for each in stacked]
+    return list(zip(*(each.unbind() for each in stacked), strict=True))
+
+
 class Batches(Generic[B]):
     """Batches of a seeded permutation, each shared out evenly among the processes of a distributed run.
 
@@ -41,6 +75,8 @@ class Batches(Generic[B]):
         shuffle: False keeps the order. The last item is repeated where there are too few for an even share.
         weight: how often each item is drawn in an epoch, relative to the others, [M]; None draws each once.
         renew: the items of an epoch from `items` and the generator, [M] again; None takes `items` each time.
+        minibatches: with more than 1, so many batches come together as `Minibatches`; they are the same ones.
+        limit: batches of an epoch at most; None is no limit.
     """
 
     def __init__(
@@ -57,7 +93,10 @@ class Batches(Generic[B]):
         weight: Tensor | None = None,
         draw: Draw = own_items,
         renew: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        minibatches: int = 1,
+        limit: int | None = None,
     ) -> None:
+        self.minibatches, self.limit = minibatches, limit
         self.items, self.batch_size, self.weight = items, batch_size, weight
         self.draw, self.gather, self.device, self.renew = draw, gather, device, renew
         self.seed, self.epoch, self.shuffle = seed, epoch, shuffle
@@ -67,7 +106,18 @@ class Batches(Generic[B]):
         self._loaded: dict[str, int] | None = None
 
     def __len__(self) -> int:
-        return -(-self.share // self.batch_size)
+        return -(-self.steps // self.minibatches)
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch before several are taken together: a step is made for each."""
+        every = -(-self.share // self.batch_size)
+        return every if self.limit is None else min(self.limit, every)
+
+    @property
+    def done(self) -> int:
+        """How many of these were given out in the present epoch."""
+        return self._place["batches"]
 
     def state_dict(self) -> dict[str, Any]:
         """Where in which epoch this is; Lightning keeps it in checkpoints."""
@@ -77,14 +127,19 @@ class Batches(Generic[B]):
         """Let the next pass go on from there, if it is of that epoch."""
         self._loaded = state
 
-    def __iter__(self) -> Iterator[B]:
+    def __iter__(self) -> Iterator[B | Minibatches[B]]:
         loaded, self._loaded = self._loaded, None
         epoch = self.epoch()
         skipped = loaded["batches"] if loaded and loaded["epoch"] == epoch else 0
         # What is skipped is drawn all the same, so that what follows is what would have followed.
-        for index, drawn in enumerate(islice(self._draws(), skipped, None), skipped):
-            self._place = {"epoch": epoch, "batches": index + 1}
-            yield self.gather(*(each.to(self.device) for each in drawn))
+        draws = islice(self._draws(), skipped, max(skipped, self.steps))
+        while drawn := list(islice(draws, self.minibatches)):
+            skipped += len(drawn)
+            self._place = {"epoch": epoch, "batches": skipped}
+            if self.minibatches > 1:
+                yield Minibatches(self.gather, drawn, self.device)
+            else:
+                yield self.gather(*(each.to(self.device) for each in drawn[0]))
 
     def _draws(self) -> Iterator[tuple[Tensor, ...]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())

@@ -14,6 +14,7 @@ LIMITS = {
     "k": COUNT,
     "batch_size": SIZE,
     "held_out": PART,
+    "minibatches": or_none(SIZE),
 }
 
 
@@ -28,9 +29,12 @@ class Data:
         k: number of episodes in D_E.
         batch_size: transitions a step and process (Table 3: 512).
         held_out: share of the episodes, of D_E and of the rest alike, that the discriminator never trains on.
+        minibatches: batches that are trained on in one go; null is 16 on a GPU, where their steps are replayed from one
+            captured CUDA graph, and 1 elsewhere. It changes how fast a stage trains and not what it learns.
 
     Raises:
-        MisodiceError: ranking is unknown, k or batch_size is less than 1, or held_out is no share less than 1.
+        MisodiceError: ranking is unknown, k, batch_size or minibatches is less than 1, or held_out is no share less
+            than 1.
     """
 
     path: str | None = None
@@ -38,6 +42,7 @@ class Data:
     k: int = 200
     batch_size: int = 512
     held_out: float = 0.1
+    minibatches: int | None = None
 
     def __post_init__(self) -> None:
         check_limits("data", LIMITS, vars(self))

@@ -112,7 +112,7 @@ class OMAPL(RewardStage):
         # The two share no parameter: the one moves q and the mixer, the other v.
         return loss + value_loss, {"loss": cross_entropy, "value_loss": value_loss}
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def after_step(self) -> None:
         with torch.no_grad():
             for slow, fast in zip(self.target, (self.q, self.v, self.mixer), strict=True):
                 for old, new in zip(slow.parameters(), fast.parameters(), strict=True):

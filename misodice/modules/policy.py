@@ -100,7 +100,7 @@ class Policy(Stage):
         def share(step: int) -> float:
             # Not asked for before the first step: that would set up the batches before a checkpoint is read, and a
             # resumed epoch would begin anew.
-            return (1 + math.cos(math.pi * step / self.trainer.estimated_stepping_batches)) / 2 if step else 1.0
+            return (1 + math.cos(math.pi * step / self.steps_in_all)) / 2 if step else 1.0
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import torch
 from lightning import LightningModule
@@ -19,8 +19,12 @@ from misodice import __version__
 from misodice.datamodules.base import StageData
 from misodice.datamodules.batches import Spec
 from misodice.datamodules.inputs import Inputs
+from misodice.datamodules.loader import Batches
 from misodice.errors import MisodiceError
+from misodice.modules.captured import add_up
+from misodice.modules.counters import count_batches, count_minibatches
 from misodice.modules.networks import Standardise
+from misodice.modules.steps import Steps
 from misodice.runs.limits import COUNT, POSITIVE, limited
 from misodice.runs.parts import Part, build, config_of
 
@@ -57,7 +61,8 @@ class Stage(Part, LightningModule):
         self.spec: Spec | None = None
         self._rng_state: dict[str, Tensor] | None = None
         # Of the epoch so far; in checkpoints, since one may be of the middle of an epoch.
-        self._logged, self._sums = 0, dict[str, Tensor]()
+        self._logged, self.sums = 0, dict[str, Tensor]()
+        self._steps: Steps | None = None
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -89,6 +94,9 @@ class Stage(Part, LightningModule):
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and what to log of it; it changes nothing, so that it can be compiled as a whole."""
         raise MisodiceError(f"{type(self).__name__} has no loss(batch)")
+
+    def after_step(self) -> None:
+        """What follows each step of the optimizer, such as slow copies of networks; it waits for no GPU."""
 
     def finish(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
         """Last touch on the whole columns [T] or [T, n], such as a normalisation."""
@@ -153,24 +161,59 @@ class Stage(Part, LightningModule):
             mixed: Tensor = mixer(values, self.standardise_state(state))
         return mixed
 
+    @property
+    def automatic_optimization(self) -> bool:
+        """Whether Lightning makes the steps; where a batch has several minibatches, the stage makes them itself."""
+        data = getattr(self._trainer, "datamodule", None)
+        return self._automatic_optimization and getattr(data, "minibatches", 1) == 1
+
+    @automatic_optimization.setter
+    def automatic_optimization(self, value: bool) -> None:
+        self._automatic_optimization = value
+
+    @property
+    def eager(self) -> str | None:
+        """Why the steps of a batch's minibatches are not replayed on a GPU; None where they are, or it has just one."""
+        return None if self._steps is None else self._steps.eager
+
+    @property
+    def steps_in_all(self) -> float:
+        """The optimizer's steps in the whole of the training; it sets the batches up."""
+        batches: float = self.trainer.estimated_stepping_batches
+        loader = self.trainer.train_dataloader
+        if self.automatic_optimization or not isinstance(loader, Batches):
+            return batches
+        assert self.trainer.max_epochs is not None
+        return loader.steps * self.trainer.max_epochs
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         assert self.spec is not None
+        if self._steps is not None:
+            self._steps.check()
+            loader = self.trainer.train_dataloader
+            if isinstance(loader, Batches):
+                count_minibatches(checkpoint["loops"]["fit_loop"], loader.done)
         checkpoint["spec"] = asdict(self.spec)
         checkpoint["part"] = config_of(self)
         checkpoint["misodice_version"] = __version__
-        checkpoint["logged"], checkpoint["sums"] = self._logged, self._sums
+        checkpoint["logged"], checkpoint["sums"] = self._logged, self.sums
         checkpoint["rng_state"] = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             checkpoint["rng_state"]["cuda"] = torch.cuda.get_rng_state(self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._rng_state = checkpoint.get("rng_state")
-        self._logged, self._sums = checkpoint.get("logged", 0), checkpoint.get("sums", {})
+        self._logged, self.sums = checkpoint.get("logged", 0), checkpoint.get("sums", {})
+        if self._trainer is not None and not self.automatic_optimization and "loops" in checkpoint:
+            loader = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
+            if isinstance(loader, Batches):
+                count_batches(checkpoint["loops"]["fit_loop"], loader.steps, loader.minibatches)
         if self.spec is None:
             self._build(Spec(**checkpoint["spec"]))
 
     def on_train_start(self) -> None:
-        self._sums = {what: total.to(self.device) for what, total in self._sums.items()}
+        self.sums = {what: total.to(self.device) for what, total in self.sums.items()}
+        self._steps = None if self.automatic_optimization else Steps(self)
         # For what draws by itself, such as dropout in a mixer; the batches have generators of their own.
         if self._rng_state is not None:
             torch.set_rng_state(self._rng_state["cpu"])
@@ -181,16 +224,34 @@ class Stage(Part, LightningModule):
         # Fused: a step in a quarter of the time, and no more of small kernels on a GPU.
         return torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        loss, logged = self._checked(self.loss(batch))
+    def on_train_end(self) -> None:
+        self._steps = None  # and the memory of what was recorded
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        if self._steps is None:
+            return self.learn(batch)
+        self._steps.run(batch)
+        return None
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self._steps is None:
+            self.after_step()
+
+    def learn(self, batch: Any) -> Tensor:
+        """The loss of a batch; what is to be logged of it is added to the sums."""
+        loss, logged = self.checked_loss(batch)
         # Means over the epoch are logged at its end: `log` at every step costs a millisecond.
-        self._logged += len(batch)
-        for what, value in logged.items():
-            self._sums[what] = self._sums.get(what, 0.0) + len(batch) * value.detach()
+        self.count(len(batch))
+        add_up(self.sums, logged, len(batch))
         return loss
 
-    def _checked(self, returned: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """What `loss` returned, if it is what it should be."""
+    def count(self, items: int) -> None:
+        """So many items were learnt from."""
+        self._logged += items
+
+    def checked_loss(self, batch: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """What `loss` returns, if it is what it should be."""
+        returned: Any = self.loss(batch)
         loss, logged = returned if isinstance(returned, tuple) and len(returned) == 2 else (None, None)
         if (
             isinstance(loss, Tensor)
@@ -210,12 +271,16 @@ class Stage(Part, LightningModule):
         raise MisodiceError(f"{type(self).__name__} has no predict_step(batch, batch_idx), and writes {self.writes}")
 
     def on_train_epoch_start(self) -> None:
-        self._logged, self._sums = 0, {}
+        self._logged = 0
+        if self._steps is None:
+            self.sums = {}
+        for total in self.sums.values():  # in place: a recorded step adds to them
+            total.zero_()
 
     @property
     def means(self) -> dict[str, Tensor]:
         """Means of what `loss` logs over the epoch so far, on the stage's device."""
-        return {what: total / self._logged for what, total in self._sums.items()}
+        return {what: total / self._logged for what, total in self.sums.items()}
 
     def on_train_epoch_end(self) -> None:
         self.log_dict({f"{self.name}/{what}": mean for what, mean in self.means.items()}, sync_dist=True)
@@ -225,11 +290,15 @@ class Stage(Part, LightningModule):
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         # The greatest entry: it alone is not squared, and on a GPU it is a few kernels for all tensors together.
         if not torch.isfinite(torch.nn.utils.get_total_norm(gradients, math.inf)):
-            raise MisodiceError(
-                f"stage {self.name}: the loss turned NaN or infinite at step {self.global_step}; the last good "
-                f"checkpoint is kept; lower --{self.name}.lr, take options that are nearer to their defaults, or look "
-                "for outliers with `misodice info`"
-            )
+            self.refuse_gradient(self.global_step)
+
+    def refuse_gradient(self, step: int) -> NoReturn:
+        """Raise a MisodiceError: the gradient of this step has an entry that is NaN or infinite."""
+        raise MisodiceError(
+            f"stage {self.name}: the loss turned NaN or infinite at step {step}; the last good checkpoint is kept; "
+            f"lower --{self.name}.lr, take options that are nearer to their defaults, or look for outliers with "
+            "`misodice info`"
+        )
 
 
 def _told(value: Any) -> str:

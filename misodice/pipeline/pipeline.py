@@ -42,6 +42,7 @@ from misodice.pipeline.marks import Marks
 from misodice.pipeline.rehearsal import rehearse
 from misodice.pipeline.run_logs import RunLogs
 from misodice.pipeline.stage_cache import StageCache
+from misodice.pipeline.together import minibatches_of
 from misodice.pipeline.trainer_checks import one_line
 from misodice.pipeline.trainers import TrainerOptions
 from misodice.runs.run_dir import RunDir, check_version
@@ -104,6 +105,7 @@ class Pipeline:
         todo = [stage for stage in self.stages if not self._up_to_date(stage)]
         if todo:
             rehearse(todo, self.table.spec)
+        together = {stage.name: self._minibatches(stage) for stage in todo}
         clock = RunClock({stage.name: self._expected_steps(stage) for stage in todo})
         logs = self._logs([stage.name for stage in self.stages if stage not in todo])
         if self.data.ranking != "preference":
@@ -115,11 +117,11 @@ class Pipeline:
                 if self.cache:
                     self.cache.publish(stage, self.marks.stages[stage.name])
             elif self.cache is None or self._again(stage):
-                self._fit_stage(stage, resume, clock, logs)
+                self._fit_stage(stage, together[stage.name], resume, clock, logs)
             else:
                 with self.cache.turn(stage, self.marks.stages[stage.name], partial(self._up_to_date, stage)) as mine:
                     if mine:
-                        self._fit_stage(stage, resume, clock, logs)
+                        self._fit_stage(stage, together[stage.name], resume, clock, logs)
             clock.end(stage.name)
             logs.current.add(stage.name)
             if "reward" in stage.writes and self.data.ranking == "preference":
@@ -147,6 +149,13 @@ class Pipeline:
         pairs = None if self.pairs is None else int((~self.pairs.held_out).sum())
         return expected_steps(stage, self.episodes.n_transitions, pairs, self.data.batch_size, self.trainer)
 
+    def _minibatches(self, stage: Stage) -> int:
+        device = self.trainer.plain().strategy.root_device.type
+        together, why = minibatches_of(stage, self.data.minibatches, self.trainer, device)
+        if why is not None:
+            self.console.print(f"{stage.name}: each step is made by itself: {why}", highlight=False, markup=False)
+        return together
+
     def _logs(self, current: Sequence[str]) -> RunLogs:
         # What fast_dev_run leaves nothing of is not for W&B or TensorBoard either.
         loggers = RunLoggers(None) if self.trainer.fast else self.trainer.loggers
@@ -164,7 +173,7 @@ class Pipeline:
             return StageBar(place, clock, Console(file=self.console.file, force_terminal=True))
         return StageLines(place, clock, self.console, epochs=not self.trainer.own_bar)
 
-    def _fit_stage(self, recipe: Stage, resume: bool, clock: RunClock, logs: RunLogs) -> None:
+    def _fit_stage(self, recipe: Stage, minibatches: int, resume: bool, clock: RunClock, logs: RunLogs) -> None:
         # Before each stage, so that its result does not depend on whether the earlier ones ran or were restored.
         seed_everything(self.seed, workers=True, verbose=False)
         clock.begin(recipe.name)
@@ -181,6 +190,7 @@ class Pipeline:
                     f"{stage.name}: {type(stage).__name__}.datamodule returned {type(datamodule).__name__}, expected a "
                     "StageData"
                 )
+            datamodule.minibatches = minibatches
             best, last = self._checkpoints(stage, datamodule)
             # `best` before `last`, which says where the best is: killed in between, the epoch is made again.
             kept = [callback for callback in (best, last) if callback is not None]

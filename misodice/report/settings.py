@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from misodice.runs.differences import OUTSIDE, Options, is_shown_only
+from misodice.runs.differences import OUTSIDE, Options, changes_nothing
 
 ROW = ("data.k", "data.ranking", "value.alpha", "labels.")
 """Options that make a row of a table: methods stand side by side only where these are equal."""
@@ -27,7 +27,7 @@ def counts(name: str) -> bool:
 
     Names, paths, and how or where something is shown do not. `env` does not either: the engine itself tells it better.
     """
-    return not is_shown_only(name) and name not in (*OUTSIDE, "seed_everything") and name.partition(".")[0] != "env"
+    return not changes_nothing(name) and name not in (*OUTSIDE, "seed_everything") and name.partition(".")[0] != "env"
 
 
 def flatten(config: Options, env: Options, data: Options) -> dict[str, Any]:

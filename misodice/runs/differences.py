@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from misodice.runs.fingerprint import SHOWN, STAGE_LENGTH, TRAINER_LENGTH, canonical
+from misodice.runs.fingerprint import FASTER, SHOWN, STAGE_LENGTH, TRAINER_LENGTH, canonical
 
 Options = Mapping[str, Any]
 
@@ -44,9 +44,9 @@ def dotted(options: Options) -> dict[str, Any]:
     return found
 
 
-def is_shown_only(name: str) -> bool:
-    """Whether an option of this dotted name says how or where something is shown."""
-    return name.startswith("trainer.") and name.removeprefix("trainer.").startswith(SHOWN)
+def changes_nothing(name: str) -> bool:
+    """Whether an option of this dotted name says how or where something is shown, or how fast it is made."""
+    return name in FASTER or (name.startswith("trainer.") and name.removeprefix("trainer.").startswith(SHOWN))
 
 
 def _is_length(name: str) -> bool:
@@ -63,7 +63,7 @@ def differences(before: Options, now: Options, longer: bool = False) -> list[str
         longer: whether how long the stages train does not count either.
     """
     old, new = (dotted(json.loads(json.dumps(canonical(dict(each)), default=str))) for each in (before, now))
-    names = [name for name in {**old, **new} if name not in OUTSIDE and not is_shown_only(name)]
+    names = [name for name in {**old, **new} if name not in OUTSIDE and not changes_nothing(name)]
     if longer:
         names = [name for name in names if not _is_length(name)]
     changed = [name for name in names if old.get(name) != new.get(name)]

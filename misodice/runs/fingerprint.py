@@ -12,6 +12,8 @@ from misodice.runs.source import source_digest
 
 SHOWN = ("logger", "enable_", "default_root_dir", "log_every", "profiler", "max_time")
 """Trainer options by the start of their names: they say how to show or where to write, and change no result."""
+FASTER = ("data.minibatches",)
+"""Options by their dotted names that say how fast a result is there, and change none."""
 STAGE_LENGTH = ("epochs", "patience")
 TRAINER_LENGTH = ("max_epochs", "max_steps", "min_epochs", "min_steps")
 

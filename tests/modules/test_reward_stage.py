@@ -140,6 +140,6 @@ def test_slow_copies_follow_by_tau():
     with torch.no_grad():
         for parameter in module.q.parameters():
             parameter.add_(1.0)
-    module.on_train_batch_end(None, None, 0)
+    module.after_step()
     for name, value in module.target[0].state_dict().items():
         assert torch.allclose(value, before[name] + 0.25, atol=1e-6)
