@@ -37,6 +37,7 @@ from misodice.pipeline.precision import warning_of_slow_precision
 from misodice.pipeline.quiet import quiet_lightning
 from misodice.pipeline.slots import SLOTS, check_slots
 from misodice.pipeline.stage_cache import StageCache
+from misodice.pipeline.together import minibatches_of
 from misodice.pipeline.trainers import TrainerOptions
 from misodice.result import Result
 from misodice.rollout.data_file import check_against_env, find_or_make
@@ -361,6 +362,8 @@ class Experiment:
     ) -> Ready:
         """The stages on their data, every pair answered that they learn from."""
         evaluation = self.evaluation  # first: what cannot be played is told before anybody is asked
+        for stage in stages:
+            minibatches_of(stage, self.data.minibatches, self.trainer, "cpu")  # so is what cannot be trained together
         job = self._label_job() if any(stage.needs_pairs for stage in stages) else None
         config = self._config_with(job)
         if not replace and not self.trainer.fast:

@@ -143,7 +143,8 @@ class CapturedStep:
         return not self.recorder.ready or self._placed == self._places()
 
     def _places(self) -> list[int]:
-        state = [each for p in self.parameters for each in self.optimizer.state[p].values()]
+        # Not by [p]: that would make an entry for a parameter that does not learn.
+        state = [each for p in self.parameters for each in self.optimizer.state.get(p, {}).values()]
         module = (*self.module.parameters(), *self.module.buffers())
         return [each.data_ptr() for each in (*module, *state, *self.sums.values())]
 

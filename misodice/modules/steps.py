@@ -45,6 +45,7 @@ class Steps:
             self._prepare(batch)
         for draw in batch.draws:
             if not self._replayed(draw):
+                self._settle()
                 self._make(self._received(batch, draw))
         loops = self.stage.trainer.fit_loop
         # By this Lightning names the step of what is logged; it adds one for the batch.
@@ -86,7 +87,7 @@ class Steps:
         return last or step.fits(batch.draws[0])
 
     def _renew(self, batch: Minibatches[Any]) -> None:
-        self._settle()
+        self._drop()
         stage, gather = self.stage, batch.gather
 
         def received(*draw: Tensor) -> Any:
@@ -105,14 +106,17 @@ class Steps:
         )
 
     def _settle(self) -> None:
-        """Nothing recorded is left, and all that was replayed is known to be good."""
+        """All that was replayed is known to be good."""
         if self._step is not None:
             self._step.note()
             self.check()
+
+    def _drop(self) -> None:
+        self._settle()
         self._step = None
 
     def _give_up(self, why: str) -> None:
-        self._settle()
+        self._drop()
         self.eager = why
 
     @property

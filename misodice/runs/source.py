@@ -78,7 +78,7 @@ class Module:
         definitions: statements by the name that they bind at the top level.
         imports: (module, name in it or None for the module itself) by local name.
         stars: modules all of whose names are imported (`from module import *`).
-        code: compiled functions by their qualified name.
+        code: compiled functions with their qualified names.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Module:
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
-    code: dict[str, CodeType] = field(default_factory=dict)
+    code: list[tuple[str, CodeType]] = field(default_factory=list)
     _digests: dict[str, str] = field(default_factory=dict)
 
     def digest(self, name: str) -> str:
@@ -148,7 +148,7 @@ def _parse(name: str, path: Path, changed: int) -> Module:
     content = path.read_bytes()
     tree = ast.parse(content)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    module = Module(name, package, code=dict(_codes(compile(content, str(path), "exec", dont_inherit=True))))
+    module = Module(name, package, code=list(_codes(compile(content, str(path), "exec", dont_inherit=True))))
     for node in _top_level(tree.body):
         for bound in _bound(node):
             module.definitions.setdefault(bound, []).append(_bare(node))
@@ -259,8 +259,9 @@ def _edited(module: Module, name: str) -> str:
     if loaded is None or type(getattr(loaded, "__loader__", None)) is not SourceFileLoader:
         return ""
     for running in _functions(getattr(loaded, name, None), module.name):
-        written = module.code.get(running.co_qualname)
-        if written is not None and _code(written) != _code(running):
+        # Several, as of a property and its setter, may have one name.
+        written = [code for name, code in module.code if name == running.co_qualname]
+        if written and all(_code(each) != _code(running) for each in written):
             log.warning(
                 "%s: %s was edited after it was imported, and the old code runs: start Python again, or call "
                 "importlib.reload and make the objects anew",

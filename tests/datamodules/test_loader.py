@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from misodice.datamodules.loader import Batches
+from misodice.datamodules.loader import Batches, Minibatches
 
 
 def epoch(weight: list[float] | None, size: int, world_size: int = 1, number: int = 0) -> np.ndarray:
@@ -68,3 +68,55 @@ def test_an_epoch_that_was_cut_short_goes_on_where_it_stopped(done):
     other = batches(6)
     other.load_state_dict({"epoch": 5, "batches": 3})
     assert len(list(other)) == len(whole)
+
+
+def pairs_of(minibatches: int = 1, limit: int | None = None) -> Batches[tuple[torch.Tensor, torch.Tensor]]:
+    """Thirty items in eight batches, of which the last has two."""
+
+    def draw(items: torch.Tensor, mine: slice, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        return items[mine], torch.rand(2, generator=generator)
+
+    options = {"draw": draw, "minibatches": minibatches, "limit": limit}
+    return Batches(torch.arange(30), 4, lambda *drawn: drawn, torch.device("cpu"), 3, lambda: 5, 0, 1, **options)
+
+
+def flat(loader: Batches[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Tensor]:
+    """What the batches of a loader hold, one after another."""
+    found = []
+    for batch in loader:
+        assert isinstance(batch, Minibatches) == (loader.minibatches > 1)
+        found += [each for drawn in batch for each in drawn] if isinstance(batch, Minibatches) else list(batch)
+    return found
+
+
+def assert_equal(found: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
+    assert len(found) == len(expected)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(("together", "sizes"), [(3, [3, 3, 2]), (8, [8]), (20, [8]), (7, [7, 1])])
+def test_what_comes_together_is_what_comes_one_by_one(together, sizes):
+    loader = pairs_of(together)
+    assert len(loader) == len(sizes)
+    assert loader.steps == 8
+    assert [len(batch) for batch in loader] == sizes
+    assert_equal(flat(loader), flat(pairs_of()))
+
+
+def test_a_limit_counts_single_batches():
+    loader = pairs_of(3, limit=5)
+    assert [len(batch) for batch in loader] == [3, 2]
+    assert len(loader) == 2
+    assert loader.steps == loader.done == 5
+    assert_equal(flat(loader), flat(pairs_of())[:10])
+    assert pairs_of(3, limit=100).steps == 8
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 3), (3, 1), (1, 4), (2, 5)])
+def test_an_epoch_goes_on_whatever_number_comes_together(before, after):
+    first = pairs_of(before)
+    passed = iter(first)
+    next(passed)
+    rest = pairs_of(after)
+    rest.load_state_dict(dict(first.state_dict()))
+    assert_equal(flat(rest), flat(pairs_of())[2 * before :])

@@ -27,7 +27,7 @@ def experiment(path: Path, run_dir: Path, **parts: Any) -> Experiment:
     }
     return Experiment(
         env=parts.pop("env", Tiny()),
-        data=Data(str(path), k=10, batch_size=64),
+        data=Data(str(path), k=10, **{"batch_size": 64} | parts.pop("data", {})),
         labels=Labels(n_pairs=60),
         rollout=Rollout(episodes=4, every_n_epochs=1),
         run_dir=run_dir,

@@ -365,6 +365,13 @@ def test_a_lambda_of_a_module_counts(tmp_path):
         assert fingerprint(importlib.import_module(f"{name}.m").mixer) != before
 
 
+def test_a_property_with_a_setter_is_no_edit(tmp_path, caplog):
+    both = "@property\n    def x(self):\n        return 1\n\n    @x.setter\n    def x(self, value):\n        pass\n"
+    with package({"a.py": f"class A:\n    {both}"}, tmp_path) as name:
+        fingerprint(importlib.import_module(f"{name}.a").A)
+        assert not caplog.records
+
+
 def test_old_code_that_runs_after_an_edit_of_its_file_is_told_and_has_a_fingerprint_of_its_own(tmp_path, caplog):
     text = "def f(x):\n    return x + {}\n\n\nclass A:\n    def forward(self, x):\n        return f(x)\n"
     with package({"a.py": text.format(1)}, tmp_path) as name:
