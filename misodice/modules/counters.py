@@ -12,15 +12,17 @@ Loops = dict[str, Any]
 BATCHES = "epoch_loop.batch_progress"
 MANUAL = "epoch_loop.manual_optimization.optim_step_progress"
 AUTOMATIC = "epoch_loop.automatic_optimization.optim_progress"
+SCHEDULES = "epoch_loop.scheduler_progress"
 FIELDS = ("ready", "started", "processed", "completed")
 
 
-def count_minibatches(loops: Loops, done: int) -> None:
+def count_minibatches(loops: Loops, done: int, scheduled: bool) -> None:
     """Turn counters of batches, about to be saved, into those of minibatches.
 
     Args:
         loops: changed in place.
         done: minibatches of the present epoch.
+        scheduled: whether the learning rate has a schedule.
     """
     steps = loops[MANUAL]["total"]["completed"]
     here = done if loops[BATCHES]["current"]["ready"] else 0
@@ -31,6 +33,9 @@ def count_minibatches(loops: Loops, done: int) -> None:
         action["current"] |= dict.fromkeys(action["current"], here)
     for counts in loops[MANUAL].values():
         counts |= dict.fromkeys(counts, 0)
+    if scheduled:
+        for name, counts in loops[SCHEDULES].items():
+            counts |= dict.fromkeys(counts, steps if name == "total" else here)
 
 
 def count_batches(loops: Loops, steps: int, minibatches: int) -> None:

@@ -192,7 +192,8 @@ class Stage(Part, LightningModule):
             self._steps.check()
             loader = self.trainer.train_dataloader
             if isinstance(loader, Batches):
-                count_minibatches(checkpoint["loops"]["fit_loop"], loader.done)
+                scheduled = bool(self.trainer.lr_scheduler_configs)
+                count_minibatches(checkpoint["loops"]["fit_loop"], loader.done, scheduled)
         checkpoint["spec"] = asdict(self.spec)
         checkpoint["part"] = config_of(self)
         checkpoint["misodice_version"] = __version__
