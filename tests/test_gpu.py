@@ -2,16 +2,23 @@
 
 import copy
 import json
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from lightning import Callback, Trainer
 from lightning.fabric.utilities import move_data_to_device
+from torch import nn
 
 from misodice.cli.main import main
+from misodice.datamodules.successors import Successors
+from misodice.errors import MisodiceError
+from misodice.modules import AgentMLP, Value
 from tests.helpers.cli import fit, metrics
+from tests.helpers.small import table_of
 from tests.modules.test_numerics import batches, spec
 from tests.test_ddp import assert_log_ratio_is_the_checkpoint_s
 
@@ -95,3 +102,170 @@ def test_data_too_large_for_the_gpu_stays_in_main_memory(smax_file, tmp_path, mo
     fit(tmp_path / "here", smax_file, *GPU)
     assert_alike(tmp_path / "here", tmp_path / "there", 1e-2)
     assert json.loads((tmp_path / "here" / "summary.json").read_text())["rollout"]["episodes"] == 2
+
+
+class Captured(Callback):
+    """Fails where a stage's steps were not replayed."""
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        if pl_module.name != "preference":
+            assert pl_module.eager is None
+            assert pl_module._steps._step.recorder.ready
+
+
+ONE = ["--data.minibatches", "1"]
+
+
+@pytest.mark.parametrize(("config", "data"), [("smacv2_zerg", "smax_file"), ("mamujoco_hopper", "hopper_file")])
+@pytest.mark.parametrize("more", [[], ["--policy.lr_schedule", "cosine"], ["--trainer.precision", "bf16-mixed"]])
+def test_captured_steps_learn_the_same(more, config, data, request, tmp_path):
+    file = request.getfixturevalue(data)
+    fit(tmp_path / "eager", file, *GPU, *more, *ONE, config=config)
+    fit(tmp_path / "captured", file, *GPU, *more, "--trainer.callbacks", "tests.test_gpu.Captured", config=config)
+    low = "bf16-mixed" in more
+    assert_alike(tmp_path / "captured", tmp_path / "eager", 0.2 if low else 1e-2)
+    for name in ("discriminator", "value", "policy"):
+        kept = [torch.load(tmp_path / run / name / "last.ckpt", weights_only=True) for run in ("captured", "eager")]
+        assert kept[0]["global_step"] == kept[1]["global_step"]
+        policy = [checkpoint["optimizer_states"][0]["param_groups"] for checkpoint in kept]
+        assert policy[0] == policy[1]
+    rows = [[(row["stage"], row["epoch"], row["step"]) for row in metrics(tmp_path / r)] for r in ("captured", "eager")]
+    assert rows[0] == rows[1]
+
+
+def test_a_captured_run_goes_on_where_an_eager_one_stopped(smax_file, tmp_path):
+    fit(tmp_path / "whole", smax_file, *GPU)
+    fit(tmp_path / "stopped", smax_file, *GPU, *ONE, "--trainer.max_epochs", "1")
+    fit(tmp_path / "stopped", smax_file, *GPU, "--ckpt_path", "last")
+    assert_alike(tmp_path / "stopped", tmp_path / "whole", 1e-2)
+
+
+def on_gpu(stage: Value, together: int, *callbacks: Callback, epochs: int = 3) -> Trainer:
+    """The stage on a thousand transitions, twenty equal minibatches an epoch."""
+    table = table_of([25] * 40).on(torch.device("cuda"))
+    data = Successors(table, torch.linspace(-1, 1, 1000, device="cuda"), False, 50, seed=0)
+    data.minibatches = together
+    torch.manual_seed(0)
+    shown = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    options = dict.fromkeys(shown, False)
+    trainer = Trainer(accelerator="gpu", devices=1, max_epochs=epochs, callbacks=list(callbacks), **options)
+    trainer.fit(stage, datamodule=data)
+    return trainer
+
+
+def assert_weights_alike(one: Value, other: Value, tolerance: float = 1e-3) -> None:
+    for name, theirs in other.state_dict().items():
+        assert one.state_dict()[name].cpu() == pytest.approx(theirs.cpu(), abs=tolerance), name
+
+
+class Look(Callback):
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.eager, self.step = pl_module.eager, pl_module._steps and pl_module._steps._step
+
+
+class Silent(Value):
+    """Its second epoch must wait for nothing on the GPU."""
+
+    def on_train_epoch_start(self):
+        super().on_train_epoch_start()
+        if self.trainer.current_epoch == 1:
+            torch.cuda.set_sync_debug_mode("error")
+
+    def on_train_epoch_end(self):
+        torch.cuda.set_sync_debug_mode("default")
+        super().on_train_epoch_end()
+
+
+def test_replays_wait_for_nothing():
+    look, single, several = Look(), Value(), Silent()
+    try:
+        trainer = on_gpu(several, 5, look)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert look.eager is None
+    assert look.step.recorder.ready
+    assert trainer.global_step == on_gpu(single, 1).global_step == 60
+    assert_weights_alike(several, single)
+
+
+class Spoilt(Value):
+    """Its loss is infinite for the 31st minibatch, which the GPU alone counts."""
+
+    def build(self, spec):
+        super().build(spec)
+        self.register_buffer("made", torch.zeros(()))
+
+    def loss(self, batch):
+        loss, logged = super().loss(batch)
+        return loss / (self.made != 30).float(), logged
+
+    def after_step(self):
+        self.made.add_(1.0)
+
+
+class Keep(Callback):
+    def on_exception(self, trainer, pl_module, exception):
+        self.weights = {name: value.cpu().clone() for name, value in pl_module.state_dict().items() if name != "made"}
+
+
+def test_a_nan_in_a_replay_changes_no_weight():
+    keeps = []
+    for together in (1, 16):
+        keeps.append(Keep())
+        with pytest.raises(MisodiceError, match="turned NaN or infinite at step 30;"):
+            on_gpu(Spoilt(), together, keeps[-1])
+    for name, theirs in keeps[0].weights.items():
+        assert torch.isfinite(theirs).all()
+        assert keeps[1].weights[name] == pytest.approx(theirs, abs=1e-3), name
+
+
+class Waits(Value):
+    def loss(self, batch):
+        loss, logged = super().loss(batch)
+        return loss * (1.0 if logged["loss"].item() > -1e9 else 2.0), logged
+
+
+class MakesOne(Value):
+    """Copies a number of Python's to the GPU, which waits too."""
+
+    def loss(self, batch):
+        loss, logged = super().loss(batch)
+        return loss * torch.tensor([1.0, 2.0], device=loss.device)[0], logged
+
+
+@pytest.mark.parametrize("kind", [Waits, MakesOne])
+def test_what_cannot_be_captured_is_trained_all_the_same(kind):
+    look, single, several = Look(), kind(), kind()
+    on_gpu(single, 1)
+    on_gpu(several, 16, look)
+    assert look.eager.startswith("a step cannot be captured: ")
+    assert_weights_alike(several, single)
+    # The GPU's random numbers and later captures are not harmed.
+    torch.rand(3, device="cuda")
+    on_gpu(Value(), 16, look, epochs=1)
+    assert look.eager is None
+
+
+class Noisy(AgentMLP):
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, inputs, agent=None):
+        return super().forward(self.dropout(inputs), agent)
+
+
+class Still(Value):
+    """Learns nothing, so that its losses differ by the random numbers alone."""
+
+    def loss(self, batch):
+        loss, _ = super().loss(batch)
+        with torch.no_grad():
+            drawn = self.local.dropout(torch.ones(1000, device=loss.device)).mean()
+        return loss, {"loss": loss, "drawn": drawn, "square": drawn.square()}
+
+
+def test_each_replay_draws_random_numbers_anew():
+    trainer = on_gpu(Still(network=partial(Noisy)), 20)
+    mean, square = (trainer.logged_metrics[f"value/{name}"].item() for name in ("drawn", "square"))
+    assert square - mean**2 > 1e-5  # twenty equal draws have no variance

@@ -28,15 +28,6 @@ class Recorder(Protocol):
         """Make the step. It is the same one each time."""
 
 
-class Direct:
-    """Records nothing: calls the step each time, on any device."""
-
-    ready = False
-
-    def __call__(self, step: Callable[[], None]) -> None:
-        step()
-
-
 class CudaGraph:
     """Makes the first steps on a stream aside, then captures one and replays it.
 

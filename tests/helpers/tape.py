@@ -11,6 +11,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
+class Direct:
+    """A `Recorder` that records nothing and calls the step each time."""
+
+    ready = False
+
+    def __call__(self, step: Callable[[], None]) -> None:
+        step()
+
+
 class Tape(TorchDispatchMode):
     """A `Recorder` that calls the step at first, then records one, then makes no Python of it run any more.
 

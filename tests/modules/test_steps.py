@@ -18,10 +18,9 @@ from misodice.datamodules.successors import Successors
 from misodice.datamodules.weighted import Weighted
 from misodice.errors import MisodiceError
 from misodice.modules import OMAPL, AgentMLP, Discriminator, HyperMixer, Policy, RewardModel, Value, stage as module
-from misodice.modules.captured import Direct
 from misodice.modules.steps import Steps
 from tests.helpers.small import served, table_of, train
-from tests.helpers.tape import Tape
+from tests.helpers.tape import Direct, Tape
 
 TABLE = table_of([9, 4, 12, 7, 5])  # 37 transitions: with batches of four, nine and one of one
 EVEN = table_of([6] * 8)
