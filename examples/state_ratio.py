@@ -44,7 +44,7 @@ class StateRatio(Stage):
         return logit
 
     def loss(self, batch: DiscriminatorBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        loss = dice.discriminator_loss(self(batch.expert), self(batch.union))
+        loss = dice.discriminator_loss(self(batch.step), batch.expert, batch.union)
         return loss, {"loss": loss}
 
     def validation_step(self, batch: DiscriminatorBatch, batch_idx: int) -> None:

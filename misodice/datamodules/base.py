@@ -10,7 +10,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from misodice.datamodules.batches import Spec
-from misodice.datamodules.loader import B, Batches
+from misodice.datamodules.loader import B, Batches, Draw, own_items
 from misodice.datamodules.table import TransitionTable
 
 IN_ORDER_BATCH = 8192
@@ -54,27 +54,31 @@ class StageData(LightningDataModule):
 
     def loader(
         self,
-        make: Callable[[Tensor, slice, torch.Generator], B],
+        gather: Callable[..., B],
         items: Tensor | None = None,
         in_order: bool = False,
         batch_size: int | None = None,
         weight: Tensor | None = None,
+        draw: Draw = own_items,
+        renew: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     ) -> Batches[B]:
         """Batches of `items`, shuffled and of `self.batch_size` unless told otherwise.
 
         Args:
-            make: makes a batch (see `Batches`).
+            gather: makes a batch of index tensors on the table's device.
             items: what is cut into batches, int64 [M]; None is every transition.
             in_order: keep the order, in large batches.
             batch_size: items of one batch of one process.
             weight: how often each item is drawn, [M].
+            draw, renew: see `Batches`.
         """
         trainer = self.trainer
         assert trainer is not None, "Lightning sets it before it asks for a dataloader"
         return Batches(
             torch.arange(self.table.n_transitions) if items is None else items,
             batch_size or (IN_ORDER_BATCH if in_order else self.batch_size),
-            make,
+            gather,
+            self.table.device,
             self.seed,
             # Lightning counts in-order passes as epochs too; their draws must not depend on when they are made.
             lambda: 0 if in_order else trainer.current_epoch,
@@ -82,4 +86,6 @@ class StageData(LightningDataModule):
             trainer.world_size,
             shuffle=not in_order,
             weight=weight,
+            draw=draw,
+            renew=renew,
         )

@@ -52,34 +52,38 @@ class Step:
 
 @dataclass
 class DiscriminatorBatch:
-    """Transitions of D_E and, drawn apart, of D_U."""
+    """Transitions of one draw, and what each counts in the expectation over D_E and in the one over D_U.
 
-    expert: Step
-    union: Step
+    expert, union [B]: importance weights of mean 1 over many batches. D_E is a part of D_U, so one draw serves both.
+    """
+
+    step: Step
+    expert: Tensor
+    union: Tensor
 
     def __len__(self) -> int:
-        return len(self.union.obs)
+        return len(self.union)
 
 
 @dataclass
 class ValueBatch:
-    """Transitions of D_U with successors, and initial states in their own sample.
+    """W windows of L consecutive transitions of D_U, B = W·L, and initial states in their own sample.
 
-    obs and next_obs [B, n, O], state and next_state [B, S], last [B] (1 at an episode's end), log_ratio [B] or [B, n],
-    initial_obs [B₀, n, O], initial_state [B₀, S].
+    obs [W, L+1, n, O] and state [W, L+1, S]: the successor of row j is row j + 1, so each row is evaluated once; last
+    [W, L]: 1 at an episode's end, where row j + 1 may be of another episode; log_ratio [W, L] or [W, L, n]; initial_obs
+    [B₀, n, O], initial_state [B₀, S]; absorbing [W, L], bool: where a final state follows upon itself, or None.
     """
 
     obs: Tensor
     state: Tensor
-    next_obs: Tensor
-    next_state: Tensor
     last: Tensor
     log_ratio: Tensor
     initial_obs: Tensor
     initial_state: Tensor
+    absorbing: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.obs)
+        return self.last.numel()
 
 
 @dataclass

@@ -14,12 +14,20 @@ from misodice.datamodules.table import TransitionTable
 
 
 class ExpertsAndUnion(StageData):
-    """Transitions of D_U, and as many drawn from D_E; the predict pass goes over all of D_U.
+    r"""One draw of transitions for the expectations over D_E and over D_U; the predict pass goes over all of D_U.
+
+    D_E is a part of D_U, of share p. Half of the draws are from D_E and half from D_U:
+
+    .. math:: m = (\rho_E + \rho_U)/2,\quad \rho_E/m = 2/(1+p),\ \rho_U/m = 2p/(1+p)\ \text{on}\ D_E;\quad
+        0\ \text{and}\ 2\ \text{elsewhere}
+
+    So each transition is evaluated once, and counts in both expectations by these importance weights. The held-out
+    transitions are not drawn: each of them is evaluated, with the weights 1/p and 1.
 
     Args:
         table: D_U.
         experts: D_E, and the episodes that are held out.
-        batch_size: transitions of D_U, and of D_E, in one batch of one process.
+        batch_size: transitions of one batch of one process.
         seed: of every draw.
     """
 
@@ -40,18 +48,22 @@ class ExpertsAndUnion(StageData):
         return self._batches(held_out=True) if self.holds_out else []
 
     def predict_dataloader(self) -> Batches[Step]:
-        return self.loader(lambda items, mine, _: self.table.step(items[mine]), in_order=True)
+        return self.loader(self.table.step, in_order=True)
 
     def _batches(self, held_out: bool) -> Batches[DiscriminatorBatch]:
         """Of the held-out episodes, or of the others."""
-        expert = torch.nonzero(self.expert & (self.held_out == held_out)).flatten()
+        items = torch.nonzero(self.held_out == held_out).flatten()
+        is_expert = self.expert[items]
+        p = is_expert.float().mean()
+        # How often a transition is drawn, in place of once: 1 for each held-out one, else m over the uniform density.
+        drawn = torch.ones(len(items), device=items.device) if held_out else (1.0 + is_expert / p) / 2.0
+        expert, union = torch.zeros(2, self.table.n_transitions, device=items.device)
+        expert[items], union[items] = is_expert / p / drawn, 1.0 / drawn
 
-        def make(items: Tensor, mine: slice, generator: torch.Generator) -> DiscriminatorBatch:
-            drawn = torch.randint(len(expert), (len(items),), generator=generator)[mine].to(self.table.device)
-            return DiscriminatorBatch(self.table.step(expert[drawn]), self.table.step(items[mine]))
+        def gather(items: Tensor) -> DiscriminatorBatch:
+            return DiscriminatorBatch(self.table.step(items), expert[items], union[items])
 
-        items = torch.nonzero(self.held_out.cpu() == held_out).flatten()
-        return self.loader(make, items=items, in_order=held_out)
+        return self.loader(gather, items.cpu(), in_order=held_out, weight=None if held_out else drawn)
 
 
 class ExpertMarks(StageData):
@@ -73,6 +85,4 @@ class ExpertMarks(StageData):
             self.expert = torch.from_numpy(marks).float().to(table.device)
 
     def predict_dataloader(self) -> Batches[ExpertFlags]:
-        return self.loader(
-            lambda items, mine, _: ExpertFlags(self.expert[items[mine].to(self.table.device)]), in_order=True
-        )
+        return self.loader(lambda items: ExpertFlags(self.expert[items]), in_order=True)

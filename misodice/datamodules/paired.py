@@ -47,18 +47,19 @@ class PairedEpisodes(StageData):
         return self._batches(held_out=True)
 
     def predict_dataloader(self) -> Batches[Transition]:
-        return self.loader(lambda items, mine, _: self.table.transition(items[mine]), in_order=True)
+        return self.loader(self.table.transition, in_order=True)
 
     def _batches(self, held_out: bool) -> Batches[PairBatch]:
         """Of the held-out pairs, or of the others."""
         items = torch.from_numpy(np.flatnonzero(self.held_out == held_out))
 
-        def make(items: Tensor, mine: slice, generator: torch.Generator) -> PairBatch:
-            return self._make(items, mine, None if held_out else generator)
+        def draw(items: Tensor, mine: slice, generator: torch.Generator) -> tuple[Tensor, ...]:
+            return self._draw(items, mine, None if held_out else generator)
 
-        return self.loader(make, items, in_order=held_out, batch_size=self.batch_size)
+        return self.loader(self._gather, items, in_order=held_out, batch_size=self.batch_size, draw=draw)
 
-    def _make(self, items: Tensor, mine: slice, generator: torch.Generator | None) -> PairBatch:
+    def _draw(self, items: Tensor, mine: slice, generator: torch.Generator | None) -> tuple[Tensor, ...]:
+        """Transitions [M], their sides [M], how many steps each stands for [M], and the winners [P]."""
         episodes = self.pairs[items].flatten()
         length = self.length[episodes]
         taken = length.clamp(max=self.max_steps)
@@ -69,11 +70,8 @@ class PairedEpisodes(StageData):
         stride = (length / taken)[side]
         steps = torch.minimum(((within + share) * stride).long(), length[side] - 1)
         items_of_steps = self.start[episodes][side] + torch.where(stride > 1, steps, within)
-        device = self.table.device
         here = (side >= 2 * mine.start) & (side < 2 * mine.stop)
-        return PairBatch(
-            transition=self.table.transition(items_of_steps[here]),
-            side=(side[here] - 2 * mine.start).to(device),
-            weight=stride[here].to(device),
-            first=self.first[items[mine]].to(device),
-        )
+        return items_of_steps[here], side[here] - 2 * mine.start, stride[here], self.first[items[mine]]
+
+    def _gather(self, items: Tensor, side: Tensor, weight: Tensor, first: Tensor) -> PairBatch:
+        return PairBatch(self.table.transition(items), side, weight, first)

@@ -86,14 +86,12 @@ class TransitionTable:
         return replace(self, **moved)
 
     def step(self, items: Tensor) -> Step:
-        """What was seen and done in transitions `items`, int64 [M]."""
-        items = items.to(self.device)
+        """What was seen and done in transitions `items`, int64 [M] on the table's device."""
         rows = self.rows[items]
         return Step(self.obs[rows], self.state[rows], self.actions[items])
 
     def transition(self, items: Tensor) -> Transition:
-        """Transitions `items`, int64 [M], with their successors."""
-        items = items.to(self.device)
+        """Transitions `items`, int64 [M] on the table's device, with their successors."""
         rows = self.rows[items]
         return Transition(
             obs=self.obs[rows],

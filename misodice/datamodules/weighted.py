@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from misodice.datamodules.base import StageData
@@ -34,8 +33,7 @@ class Weighted(StageData):
         table = self.table
         available = table.available_actions
 
-        def make(items: Tensor, mine: slice, generator: torch.Generator) -> PolicyBatch:
-            items = items[mine].to(table.device)
+        def gather(items: Tensor) -> PolicyBatch:
             rows = table.rows[items]
             return PolicyBatch(
                 obs=table.obs[rows],
@@ -44,4 +42,4 @@ class Weighted(StageData):
                 weight=self.left[items],
             )
 
-        return self.loader(make, weight=self.drawn)
+        return self.loader(gather, weight=self.drawn)

@@ -16,12 +16,17 @@ from torch.nn.functional import logsigmoid, softplus
 EXP_CAP = 20.0
 
 
-def discriminator_loss(expert_logit: Tensor, union_logit: Tensor) -> Tensor:
-    """−J(c) of Eq. 9 with c = σ(logit): −E_E[log c] − E_U[log(1 − c)], both expectations of equal weight.
+def discriminator_loss(logit: Tensor, expert: Tensor, union: Tensor) -> Tensor:
+    """−J(c) of Eq. 9 with c = σ(logit): −E_E[log c] − E_U[log(1 − c)], both expectations from one sample.
 
-    Shapes: any, each averaged over its own elements -> scalar.
+    Shapes: logit [B] or [B, n]; importance weights [B] of the sample for E_E and for E_U -> scalar.
     """
-    return softplus(-expert_logit).mean() + softplus(union_logit).mean()
+    return (like(expert, logit) * softplus(-logit) + like(union, logit) * softplus(logit)).mean()
+
+
+def like(each: Tensor, values: Tensor) -> Tensor:
+    """One number a transition, [B], so that it multiplies values [B], or [B, n] of independent agents."""
+    return each if values.ndim == each.ndim else each.unsqueeze(-1)
 
 
 def mix_probabilities(logits: Tensor, log_eta: Tensor) -> Tensor:

@@ -97,20 +97,20 @@ class Discriminator(Stage):
         return dice.mix_probabilities(logits, torch.log_softmax(eta, dim=-1))
 
     def loss(self, batch: DiscriminatorBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        loss = dice.discriminator_loss(self(batch.expert), self(batch.union))
+        loss = dice.discriminator_loss(self(batch.step), batch.expert, batch.union)
         return loss, {"loss": loss}
 
     def validation_step(self, batch: DiscriminatorBatch, batch_idx: int) -> None:
-        expert, union = self(batch.expert), self(batch.union)
-        logits = torch.cat([expert, union]).flatten()
-        self.auroc.update(logits, (torch.arange(len(logits), device=logits.device) < expert.numel()).long())
+        logit = self(batch.step)
+        expert, union = dice.like(batch.expert, logit), dice.like(batch.union, logit)
+        self.auroc.update(logit.flatten(), (expert > 0).expand_as(logit).flatten().long())
         self.log_dict(
             {
-                "discriminator/held_out_loss": dice.discriminator_loss(expert, union),
-                "discriminator/held_out_log_ratio": expert.mean(),
-                "discriminator/union_log_ratio": union.mean(),
+                "discriminator/held_out_loss": dice.discriminator_loss(logit, batch.expert, batch.union),
+                "discriminator/held_out_log_ratio": (expert * logit).mean(),
+                "discriminator/union_log_ratio": (union * logit).mean(),
             },
-            batch_size=len(expert),
+            batch_size=len(batch),
             sync_dist=True,
         )
         self.log("discriminator/held_out_auroc", self.auroc)

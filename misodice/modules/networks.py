@@ -86,9 +86,10 @@ class AgentMLP(Network):
         self.inputs = nn.Linear(inputs, hidden[0])
         # The identity's part of the first layer: a one-hot id times a weight is a row of a table.
         self.agent = nn.Parameter(torch.empty(n_agents, hidden[0]).uniform_(-1, 1) / math.sqrt(inputs + n_agents))
-        layers: list[nn.Module] = [nn.ReLU()]
+        # In place: no gradient needs what a linear layer gives, and new memory costs more than the comparison.
+        layers: list[nn.Module] = [nn.ReLU(inplace=True)]
         for width, following in pairwise(hidden):
-            layers += [nn.Linear(width, following), nn.ReLU()]
+            layers += [nn.Linear(width, following), nn.ReLU(inplace=True)]
         self.rest = nn.Sequential(*layers)
         self.output = nn.Linear(hidden[-1], outputs)
 

@@ -74,25 +74,41 @@ class OMAPL(RewardStage):
         self.target = torch.nn.ModuleList(copy.deepcopy([self.q, self.v, self.mixer])).requires_grad_(False)
 
     def reward(self, transition: Transition) -> Tensor:
+        return self._reward(self._acted(self.standardise_obs(transition.obs), transition), transition)
+
+    def local_advantage(self, transition: Transition) -> Tensor:
+        """w̄_i(s)·(q̄_i − v_i)/β, [M, n]: what Extreme-V regresses, and the log of the local weights."""
+        obs = self.standardise_obs(transition.obs)
+        return self._local_advantage(obs, self._acted(obs, transition), transition)
+
+    def _acted(self, obs: Tensor, transition: Transition) -> Tensor:
+        """Standardised obs and actions side by side, the input of q, [M, n, O + A]."""
+        return torch.cat([obs, encode_actions(transition.actions, self.n_actions)], dim=-1)
+
+    def _reward(self, acted: Tensor, transition: Transition) -> Tensor:
         _, target_v, target_mixer = self.target
-        total = self.mix(self.mixer, self._q(self.q, transition), transition.state)
+        total = self.mix(self.mixer, self.q(acted).squeeze(-1), transition.state)
         with torch.no_grad():
             local = target_v(self.standardise_obs(transition.next_obs)).squeeze(-1)
             following = self.mix(target_mixer, local, transition.next_state)
         return total - self.gamma * (1.0 - transition.terminated) * following
 
-    def local_advantage(self, transition: Transition) -> Tensor:
-        """w̄_i(s)·(q̄_i − v_i)/β, [M, n]: what Extreme-V regresses, and the log of the local weights."""
+    def _local_advantage(self, obs: Tensor, acted: Tensor, transition: Transition) -> Tensor:
         target_q, _, target_mixer = self.target
         with torch.no_grad():
-            q = self._q(target_q, transition)
+            q = target_q(acted).squeeze(-1)
         slope = _slope(target_mixer, q, self.standardise_state(transition.state))
-        v: Tensor = self.v(self.standardise_obs(transition.obs)).squeeze(-1)
-        return slope * (q - v) / self.beta
+        v: Tensor = self.v(obs).squeeze(-1)
+        advantage: Tensor = slope * (q - v) / self.beta
+        return advantage
 
     def loss(self, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, cross_entropy = self.preference_loss(batch, self.reward(batch.transition))
-        value_loss = dice.extreme_value_loss(self.local_advantage(batch.transition))
+        transition = batch.transition
+        # Three networks read these inputs; they are made once.
+        obs = self.standardise_obs(transition.obs)
+        acted = self._acted(obs, transition)
+        loss, cross_entropy = self.preference_loss(batch, self._reward(acted, transition))
+        value_loss = dice.extreme_value_loss(self._local_advantage(obs, acted, transition))
         # The two share no parameter: the one moves q and the mixer, the other v.
         return loss + value_loss, {"loss": cross_entropy, "value_loss": value_loss}
 
@@ -103,17 +119,14 @@ class OMAPL(RewardStage):
                     old.lerp_(new, self.tau)
 
     def predict_step(self, batch: Transition, batch_idx: int) -> dict[str, Tensor]:
-        return {"reward": self.reward(batch), "local_weight": self.local_advantage(batch)}
+        obs = self.standardise_obs(batch.obs)
+        acted = self._acted(obs, batch)
+        return {"reward": self._reward(acted, batch), "local_weight": self._local_advantage(obs, acted, batch)}
 
     def finish(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
         """Normalised local weights from their logs over the whole of D_U."""
         log_weight = columns["local_weight"].double()
         return columns | {"local_weight": dice.normalise_weights(log_weight, self.max_weight).float()}
-
-    def _q(self, network: torch.nn.Module, transition: Transition) -> Tensor:
-        actions = encode_actions(transition.actions, self.n_actions)
-        q: Tensor = network(torch.cat([self.standardise_obs(transition.obs), actions], dim=-1)).squeeze(-1)
-        return q
 
 
 def _slope(mixer: torch.nn.Module, values: Tensor, state: Tensor) -> Tensor:

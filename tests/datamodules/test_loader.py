@@ -16,7 +16,7 @@ def epoch(weight: list[float] | None, size: int, world_size: int = 1, number: in
         part
         for rank in range(world_size)
         for part in Batches(
-            items, 4, lambda drawn, mine, _: drawn[mine], 3, lambda: number, rank, world_size, weight=weights
+            items, 4, torch.clone, torch.device("cpu"), 3, lambda: number, rank, world_size, weight=weights
         )
     ]
     return torch.cat(parts).numpy()
@@ -48,7 +48,8 @@ def test_epochs_differ_and_can_be_made_again():
 def test_an_epoch_that_was_cut_short_goes_on_where_it_stopped(done):
     def batches(number: int = 5) -> Batches[tuple[torch.Tensor, torch.Tensor]]:
         draw = lambda items, mine, generator: (items[mine], torch.rand(2, generator=generator))  # noqa: E731
-        return Batches(torch.arange(30), 4, draw, 3, lambda: number, 0, 1)
+        both = lambda *drawn: drawn  # noqa: E731
+        return Batches(torch.arange(30), 4, both, torch.device("cpu"), 3, lambda: number, 0, 1, draw=draw)
 
     whole = list(batches())
     first = batches()

@@ -29,7 +29,7 @@ def paired(pairs: list[list[int]], first: list[bool], held_out: list[bool] | Non
 def test_every_step_stands_for_as_many_as_it_should(pairs, max_steps, drawn):
     data = paired(pairs, [True] * len(pairs), max_steps=max_steps)
     generator = torch.Generator().manual_seed(0) if drawn else None
-    batch = data._make(torch.arange(len(pairs)), slice(0, len(pairs)), generator)
+    batch = data._gather(*data._draw(torch.arange(len(pairs)), slice(0, len(pairs)), generator))
     lengths = EPISODES.length[np.array(pairs).ravel()]
     for side, (episode, length) in enumerate(zip(np.array(pairs).ravel(), lengths, strict=True)):
         chosen = batch.side == side
@@ -50,7 +50,7 @@ def test_processes_share_out_what_one_would_take():
     data = paired([[0, 1], [2, 3], [4, 5], [6, 7]], [True, False, False, True], max_steps=3)
 
     def steps(mine: slice) -> torch.Tensor:
-        batch = data._make(torch.arange(4), mine, torch.Generator().manual_seed(0))
+        batch = data._gather(*data._draw(torch.arange(4), mine, torch.Generator().manual_seed(0)))
         assert sorted(set(batch.side.tolist())) == list(range(2 * (mine.stop - mine.start)))
         return batch.transition.obs
 

@@ -97,16 +97,21 @@ def test_5_3_concave_in_local_probabilities_in_eta_and_in_logits(seed, t):
     eta = torch.softmax(torch.randn(2, N_AGENTS, dtype=torch.float64), -1)
     c = torch.rand(2, 2, 20, N_AGENTS, dtype=torch.float64).clamp(0.01, 0.99)
 
+    # The first half of the rows is of D_E, the other of D_U.
+    expert, union = (2.0 * torch.eye(2, dtype=torch.float64)).repeat_interleave(20, dim=1)
+
+    def loss(logit):  # −J
+        return dice.discriminator_loss(logit.flatten(), expert, union)
+
     def by_probability(c, eta):
-        logit = [dice.mix_probabilities(torch.logit(part), eta.log().expand_as(part)) for part in c]
-        return dice.discriminator_loss(*logit)  # −J
+        return loss(dice.mix_probabilities(torch.logit(c), eta.log().expand_as(c)))
 
     assert_convex(lambda x: by_probability(x, eta[0]), c[0], c[1], t)
     assert_convex(lambda e: by_probability(c[0], e), eta[0], eta[1], t)
     # The default mixes logits: z = Σ φ_i z_i + φ_0 is concave in z and in φ.
     z = 3 * torch.randn(2, 2, 20, N_AGENTS, dtype=torch.float64)
-    assert_convex(lambda x: dice.discriminator_loss(*(x @ eta[0])), z[0], z[1], t)
-    assert_convex(lambda phi: dice.discriminator_loss(*(z[0] @ phi)), eta[0], eta[1], t)
+    assert_convex(lambda x: loss(x @ eta[0]), z[0], z[1], t)
+    assert_convex(lambda phi: loss(z[0] @ phi), eta[0], eta[1], t)
 
 
 @settings(max_examples=40)

@@ -140,8 +140,8 @@ def test_unmasked_last_states_run_away():
     batch = problem.values(problem.union, torch.from_numpy(problem.log_ratio), 100)
     end = torch.zeros(problem.n_states, dtype=torch.float64) - 1.0
     ends = batch.last.bool()
-    batch.next_obs = torch.where(ends[:, None, None], end, batch.next_obs)
-    batch.next_state = torch.where(ends[:, None], end, batch.next_state)
+    batch.obs[:, 1:] = torch.where(ends[..., None, None], end, batch.obs[:, 1:])
+    batch.state[:, 1:] = torch.where(ends[..., None], end, batch.state[:, 1:])
     batch.last = torch.zeros_like(batch.last)
     stage = built(Value(mixer=VDNMixer, mask_last=False, network=NETWORK), problem)
     minimise(stage, batch)

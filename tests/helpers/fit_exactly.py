@@ -48,7 +48,10 @@ def minimise(stage: Stage, batch: Any, iterations: int = 150) -> float:
 def fit_discriminator(problem: Problem, mixer: Callable[..., Any], mixing: str = "logit") -> torch.Tensor:
     """log_ratio of each row, [M]."""
     stage = built(Discriminator(mixer, mixing, network=NETWORK), problem)
-    minimise(stage, DiscriminatorBatch(problem.steps(problem.expert), problem.steps(problem.union)))
+    # Each row once; what it counts is its share of D_E and of D_U.
+    rows = len(problem.union)
+    shares = (torch.from_numpy(counts / counts.sum()) * rows for counts in (problem.expert, problem.union))
+    minimise(stage, DiscriminatorBatch(problem.steps(), *shares))
     with torch.no_grad():
         return stage.predict_step(problem.steps(), 0)["log_ratio"]
 

@@ -98,12 +98,10 @@ class Problem:
         state = rows // self.successor.shape[1]
         first = np.repeat(np.arange(self.n_states), np.round(self.start * starts).astype(int))
         return ValueBatch(
-            obs=self._obs(state),
-            state=self._state(state),
-            next_obs=self._obs(following.clip(0)),
-            next_state=self._state(following.clip(0)),
-            last=torch.from_numpy((following < 0).astype(np.float64)),
-            log_ratio=log_ratio[torch.from_numpy(rows)],
+            obs=torch.stack([self._obs(state), self._obs(following.clip(0))], dim=1),
+            state=torch.stack([self._state(state), self._state(following.clip(0))], dim=1),
+            last=torch.from_numpy((following < 0).astype(np.float64)).unsqueeze(1),
+            log_ratio=log_ratio[torch.from_numpy(rows)].unsqueeze(1),
             initial_obs=self._obs(first),
             initial_state=self._state(first),
         )

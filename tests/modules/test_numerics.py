@@ -48,10 +48,12 @@ def batches(n_agents: int, rows: int, scale: float, discrete: bool = True):
     obs, state = scale * torch.randn(rows, n_agents, 4), scale * torch.randn(rows, 6)
     actions = torch.randint(3, (rows, n_agents)) if discrete else torch.rand(rows, n_agents, 3) * 2 - 1
     step = Step(obs, state, actions)
-    value = ValueBatch(obs, state, obs.flip(0), state.flip(0), torch.ones(rows), torch.randn(rows), obs, state)
+    pairs = (torch.stack([each, each.flip(0)], dim=1) for each in (obs, state))
+    value = ValueBatch(*pairs, torch.ones(rows, 1), torch.randn(rows, 1), obs, state)
+    weights = torch.rand(rows), torch.rand(rows)
     return (
-        (Discriminator(), DiscriminatorBatch(step, step)),
-        (Discriminator(mixing="probability"), DiscriminatorBatch(step, step)),
+        (Discriminator(), DiscriminatorBatch(step, *weights)),
+        (Discriminator(mixing="probability"), DiscriminatorBatch(step, *weights)),
         (Value(), value),
         (Policy(), PolicyBatch(obs, actions, None, torch.rand(rows))),
         (Policy(head=TANH_NORMAL if not discrete else None), PolicyBatch(obs, actions, None, torch.rand(rows))),

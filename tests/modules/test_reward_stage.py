@@ -112,7 +112,7 @@ def test_reward_is_q_minus_discounted_slow_v_and_nothing_follows_the_end():
     step = transitions(8)
     with torch.no_grad():
         reward = module.reward(step)
-        q = module.mixer(module._q(module.q, step), step.state)
+        q = module.mixer(module.q(module._acted(step.obs, step)).squeeze(-1), step.state)
         following = module.target[2](module.target[1](step.next_obs).squeeze(-1), step.next_state)
     ends = step.terminated.bool()
     assert torch.allclose(reward[ends], q[ends], atol=1e-6)

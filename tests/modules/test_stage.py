@@ -64,7 +64,7 @@ class OwnValue(Value):
 
 
 STAGES = {
-    "value": Value(partial(HyperMixer, hidden=8), SMALL, 0.5, 0.9, "logsumexp", "reward", False, 7.0, 1e-3, 3),
+    "value": Value(partial(HyperMixer, hidden=8), SMALL, 0.5, 0.9, "logsumexp", "reward", False, 7.0, 4, 1e-3, 3),
     "discriminator": Discriminator(mixing="probability", network=SMALL, patience=2),
     "own parts": Value(mixer=partial(OwnMixer, power=2.0), network=partial(OwnNetwork, bias=False)),
     "own stage": OwnValue(shift=3.0, network=SMALL, mixer=OwnMixer, alpha=0.25),

@@ -7,6 +7,7 @@ import torch
 
 from misodice.datamodules.batches import ValueBatch
 from misodice.datamodules.inputs import Inputs
+from misodice.datamodules.successors import Successors
 from misodice.errors import MisodiceError
 from misodice.modules import AgentMLP, IndependentMixer, Value, VDNMixer, dice
 from tests.helpers.small import served, table_of
@@ -29,9 +30,9 @@ def batch(last: float, log_ratio: torch.Tensor | None = None, other_successor: b
     following = torch.randn(6, 3, 4), torch.randn(6, 6)
     if other_successor:
         following = following[0] + 1.0, following[1] + 1.0
-    return ValueBatch(
-        obs, state, *following, torch.full((6,), last), ratio if log_ratio is None else log_ratio, obs[:1], state[:1]
-    )
+    rows = (torch.stack(pair, dim=1) for pair in zip((obs, state), following, strict=True))
+    ratio = (ratio if log_ratio is None else log_ratio).unsqueeze(1)
+    return ValueBatch(*rows, torch.full((6, 1), last), ratio, obs[:1], state[:1])
 
 
 @pytest.mark.parametrize(("mask_last", "last", "matters"), [(True, 1.0, False), (True, 0.0, True), (False, 1.0, True)])
@@ -46,8 +47,8 @@ def test_what_follows_an_episode_s_end_is_masked(mask_last, last, matters):
 def test_the_loss_is_the_dual_s():
     stage = built(alpha=0.5, gamma=0.9)
     given = batch(0.0)
-    nu, next_nu = stage(given.obs, given.state), stage(given.next_obs, given.next_state)
-    advantage = given.log_ratio + 0.9 * next_nu - nu
+    nu, next_nu = (stage(given.obs[:, row], given.state[:, row]) for row in (0, 1))
+    advantage = given.log_ratio[:, 0] + 0.9 * next_nu - nu
     initial = stage(given.initial_obs, given.initial_state)
     expected = 0.1 * initial.mean() + 1.5 * torch.exp(advantage / 1.5 - 1).mean()
     assert torch.allclose(stage.loss(given)[0], expected, rtol=1e-5)
@@ -70,13 +71,39 @@ def test_a_ratio_by_agent_is_summed_for_one_value_and_kept_for_one_of_each():
 
 @pytest.mark.parametrize("mask_last", [True, False])
 def test_absorbing_rows_are_for_what_is_not_masked(mask_last):
-    stage = Value(mask_last=mask_last, ratio="reward")
+    stage = Value(mask_last=mask_last, ratio="reward", window=1)
     assert stage.reads == ("reward",)
     inputs = Inputs(TABLE, {"reward": torch.arange(10.0)}, None, None, 64, 0)
     (given,) = served(stage.datamodule(inputs)).train_dataloader()
     assert len(given) == 10 + (0 if mask_last else 3)
     assert given.last.sum() == (3 if mask_last else 0)
-    assert sorted(given.log_ratio.tolist()) == sorted([*range(10), *([] if mask_last else [3, 4, 9])])
+    assert sorted(given.log_ratio.flatten().tolist()) == sorted([*range(10), *([] if mask_last else [3, 4, 9])])
+
+
+@pytest.mark.parametrize("mask_last", [True, False])
+@pytest.mark.parametrize("mixer", [VDNMixer, IndependentMixer])
+def test_a_window_is_its_transitions_one_by_one(mask_last, mixer):
+    """The same advantages, whether a window's rows are evaluated together or each transition's two alone."""
+    stage = built(mixer=mixer, mask_last=mask_last, window=4)
+    data = served(Successors(TABLE, torch.arange(10.0), not mask_last, batch_size=16, seed=0, window=4))
+    (given,) = data.train_dataloader()
+    windows, length = given.last.shape
+    assert (windows, length) == (4 if not mask_last else 3, 4)
+    (found,) = stage.advantage(given)
+    for number, advantage in enumerate(found.unflatten(0, (windows, length)).flatten(0, 1)):
+        window, place = divmod(number, length)
+        here = slice(place, place + 1) if given.absorbing is not None and given.absorbing[window, place] else None
+        following = here or slice(place + 1, place + 2)
+        here = slice(place, place + 1)
+        alone = ValueBatch(
+            torch.cat([given.obs[window, here], given.obs[window, following]])[None],
+            torch.cat([given.state[window, here], given.state[window, following]])[None],
+            given.last[window, here][None],
+            given.log_ratio[window, here][None],
+            given.initial_obs,
+            given.initial_state,
+        )
+        assert torch.allclose(stage.advantage(alone)[0][0], advantage, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(50,), (50, 3)])
