@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from misodice.data.pairs import LabelledPairs
 from misodice.datamodules.table import TransitionTable
-from misodice.modules import OMAPL, Stage, dice
+from misodice.modules import OMAPL, Stage, Value, dice
 
 BATCH = 512
 GAMMA, ALPHA = 0.99, 0.05
@@ -53,6 +53,9 @@ class Bare:
         """Items of one step, and items that there are."""
         self.samples = BATCH
         """Transitions of one step."""
+        if isinstance(stage, Value):
+            self.window = stage.window
+            self.size, self.count = BATCH // self.window, len(self.rows) // self.window
         if pairs is not None and isinstance(stage, OMAPL):
             self.size, self.count = stage.pairs, len(pairs.pairs)
             self.pairs = torch.from_numpy(pairs.pairs).to(self.device)
@@ -136,21 +139,29 @@ class Bare:
             torch._foreach_lerp_(list(self.stage.target.parameters()), fast, self.stage.tau)
 
     def discriminator(self, items: Tensor) -> Tensor:
-        items = torch.cat([torch.randint(len(self.rows), (len(items),), device=self.device), items])
         rows = self.rows[items]
         inputs = torch.cat([self.stage.standardise_obs(self.obs[rows]), self._encoded(self.actions[items])], dim=-1)
         logits = self._mixed_raw(self.stage.local(inputs).squeeze(-1), self.state[rows])
-        return dice.discriminator_loss(*logits.chunk(2))
+        return dice.discriminator_loss(logits, self.column[items], self.column[items])
 
     def value(self, items: Tensor) -> Tensor:
-        rows = self.rows[items]
-        initial = self.initial[torch.randint(len(self.initial), (len(items) // 8,), device=self.device)]
-        every = torch.cat([rows, rows + 1, initial])
+        initial = self.initial[torch.randint(len(self.initial), (BATCH // 8,), device=self.device)]
+        every, chosen = self.windows(items)
+        every = torch.cat([every.flatten(), initial])
         local = self.stage.local(self.stage.standardise_obs(self.obs[every])).squeeze(-1)
-        nu, next_nu, initial_nu = self._mixed_raw(local, self.state[every]).split(  # type: ignore[no-untyped-call]
-            [len(rows), len(rows), len(initial)]
-        )
-        advantage = dice.advantage(self.column[items], nu, next_nu, self.last[items], GAMMA)
+        nu = self._mixed_raw(local, self.state[every])
+        return self.value_loss(nu, self.column[chosen], self.last[chosen])
+
+    def windows(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows [W, L + 1] and transitions [W, L] of windows `items`, int64 [W]."""
+        chosen = items.unsqueeze(-1) * self.window + torch.arange(self.window, device=self.device)
+        rows = self.rows[chosen]
+        return torch.cat([rows, rows[:, -1:] + 1], dim=1), chosen
+
+    def value_loss(self, nu: Tensor, log_ratio: Tensor, last: Tensor) -> Tensor:
+        """Of ν of windows' rows and of initial rows, one after another, and columns [W, L]."""
+        inside, initial_nu = nu[: -(BATCH // 8)].view(-1, self.window + 1), nu[-(BATCH // 8) :]
+        advantage = dice.advantage(log_ratio, inside[:, :-1], inside[:, 1:], last, GAMMA)
         return dice.value_loss_exp(initial_nu, advantage, ALPHA, GAMMA)
 
     def policy(self, items: Tensor) -> Tensor:

@@ -6,13 +6,13 @@ import argparse
 import statistics
 
 import torch
-from bare import ALPHA, BATCH, GAMMA, Bare, now
+from bare import BATCH, Bare, now
 from synthetic import SIZES, synthetic
 from torch import Tensor
 from torch.func import functional_call, stack_module_state
 
 from misodice.datamodules.table import TransitionTable
-from misodice.modules import Value, dice
+from misodice.modules import Value
 
 
 def seeds(options: argparse.Namespace, rounds: int) -> None:
@@ -23,14 +23,11 @@ def seeds(options: argparse.Namespace, rounds: int) -> None:
     singles = [Bare(table, Value(), "32-true") for _ in range(4)]
     parameters, buffers = stack_module_state([bare.stage for bare in singles])
     bare = Bare(table, Value(), "32-true")
-    ones, zeros = torch.ones(BATCH, device=device), torch.zeros(BATCH, device=device)
+    ones, zeros = (make(bare.size, bare.window, device=device) for make in (torch.ones, torch.zeros))
 
-    def loss(parameters: dict[str, Tensor], buffers: dict[str, Tensor], rows: Tensor, initial: Tensor) -> Tensor:
-        every = torch.cat([rows, rows + 1, initial])
-        nu = functional_call(bare.stage, (parameters, buffers), (bare.obs[every], bare.state[every]))
-        nu, next_nu, initial_nu = nu.split([BATCH, BATCH, BATCH // 8])
-        advantage = dice.advantage(ones, nu, next_nu, zeros, GAMMA)
-        return dice.value_loss_exp(initial_nu, advantage, ALPHA, GAMMA)
+    def loss(parameters: dict[str, Tensor], buffers: dict[str, Tensor], rows: Tensor) -> Tensor:
+        nu = functional_call(bare.stage, (parameters, buffers), (bare.obs[rows], bare.state[rows]))
+        return bare.value_loss(nu, ones, zeros)
 
     optimizer = torch.optim.Adam(parameters.values(), lr=3e-4, fused=True)
     batched = torch.vmap(loss)
@@ -38,10 +35,10 @@ def seeds(options: argparse.Namespace, rounds: int) -> None:
     def together(steps: int) -> float:
         started = now(device)
         for _ in range(steps):
-            rows = bare.rows[torch.randint(len(bare.rows), (4, BATCH), device=device)]
+            rows, _ = bare.windows(torch.randint(bare.count, (4 * bare.size,), device=device))
             initial = bare.initial[torch.randint(len(bare.initial), (4, BATCH // 8), device=device)]
             optimizer.zero_grad()
-            batched(parameters, buffers, rows, initial).sum().backward()  # type: ignore[no-untyped-call]
+            batched(parameters, buffers, torch.cat([rows.view(4, -1), initial], dim=1)).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         return now(device) - started
 

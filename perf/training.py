@@ -22,6 +22,7 @@ import torch
 from bare import Bare, Captured, now, shipped_preference
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from rich.console import Console
 from synthetic import SIZES, labelled_pairs, synthetic
 
 from misodice.callbacks.clock import RunClock
@@ -130,7 +131,7 @@ def _trainer(name: str, stage: Stage, timer: Timer, options: argparse.Namespace,
         enable_model_summary=False,
         logger=CSVLogger(folder, name="", version=""),
         callbacks=[
-            StageBar(f"{name} {stage.name}", RunClock({})),
+            StageBar(f"{name} {stage.name}", RunClock({}), Console(stderr=True)),
             SaveWhenStopped(Path(folder) / "-"),
             timer,
             *([] if mode is None else [Compile(None if mode == "default" else mode)]),
