@@ -153,11 +153,16 @@ def ratio(ones: Sequence[float], others: Sequence[float]) -> float:
     return statistics.median(one / other for one, other in zip(ones, others, strict=True))
 
 
+def told(options: Namespace) -> str:
+    """What else a heading says: the options of one side alone."""
+    return f"; here with {options.here}" if options.here else ""
+
+
 def against(options: Namespace, rounds: int) -> None:
     """The table of stages: this checkout beside another."""
     with checkouts(options.against) as sides:
         there, here, threads = sides[0].name, sides[-1].name, options.threads or 1
-        print(f"\n{threads} thread(s), {options.device}, {options.precision}; {rounds} round(s)\n")
+        print(f"\n{threads} thread(s), {options.device}, {options.precision}; {rounds} round(s){told(options)}\n")
         print(f"| data | stage | ratio | {here} | {there} | unit |\n|---|---|---|---|---|---|", flush=True)
         for name in options.data:
             full = SIZES[name]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-from against import PHASE_2, Side, checkouts, in_turn, ratio
+from against import PHASE_2, Side, checkouts, in_turn, ratio, told
 
 from misodice.envs import SMAX
 from misodice.rollout.collect import collect
@@ -55,7 +55,8 @@ def whole_fit(options: Namespace, rounds: int) -> None:
         results = in_turn(sides, CONFIG, arguments, options, rounds, options.threads, options.rollouts)
     threads = "threads as it chooses" if options.threads is None else f"{options.threads} thread(s)"
     games = "with rollouts" if options.rollouts else "without rollouts"
-    print(f"\nconfigs/{CONFIG}.yaml, {games}, {threads}, {options.device}, {options.precision}; {rounds} round(s)\n")
+    print(f"\nconfigs/{CONFIG}.yaml, {games}, {threads}, {options.device}, {options.precision}", end="")
+    print(f"; {rounds} round(s){told(options)}\n")
     columns = [[seconds_of(done) for done in side] for side in results]
     _print(sides, columns)
 
