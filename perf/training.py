@@ -1,7 +1,8 @@
 """Samples per second of each stage under Lightning beside a bare loop; a part of `make bench`.
 
 Data of the paper's sizes, made of random numbers, in memory; the stage under Lightning with what a run has (progress
-bar, log, callbacks) and the loops of `bare.py` take turns in one process a data set.
+bar, log, callbacks) and the loops of `bare.py` take turns in one process a data set. Both treat memory and waiting
+threads as a run does.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from misodice.datamodules.experts import Experts
 from misodice.datamodules.inputs import Inputs
 from misodice.datamodules.table import TransitionTable
 from misodice.modules import Discriminator, Policy, Stage, Value
+from misodice.runs.memory import keep_freed_memory
+from misodice.runs.threads import wait_briefly
 
 BATCH = 512
 
@@ -75,6 +78,7 @@ def peak_memory(device: str) -> float:
 
 def train(name: str, options: argparse.Namespace, rounds: int, threads: int) -> list[Line]:
     """The lines of one data set."""
+    keep_freed_memory()
     torch.set_num_threads(threads)
     device = options.device
     warnings.filterwarnings("ignore")  # of Lightning, about what a run sets otherwise
@@ -163,6 +167,7 @@ def together(lines: list[Line]) -> Line:
 def training(options: argparse.Namespace, rounds: int) -> None:
     """The table of stages."""
     threads = options.threads or 1
+    wait_briefly()  # for the processes to come, which import torch after it
     peak_rate = matrix_product(threads, options.device)
     cuda = options.device == "cuda"
     where = torch.cuda.get_device_name() if cuda else f"{threads} thread(s)"
