@@ -2,6 +2,7 @@
 
 import copy
 import json
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,7 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 
 from misodice.cli.main import main
-from tests.helpers.cli import fit, metrics
+from tests.helpers.cli import fit as fit_task, metrics
 from tests.modules.test_numerics import batches, spec
 from tests.test_ddp import assert_log_ratio_is_the_checkpoint_s
 
@@ -20,6 +21,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU"),
 ]
 GPU = ["--trainer.accelerator", "gpu"]
+fit = partial(fit_task, config="smacv2_zerg")
 
 
 def columns(run: Path) -> dict[str, np.ndarray]:
