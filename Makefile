@@ -31,9 +31,10 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/mkdocs build --strict --quiet
 
-## samples per second of each stage beside a bare loop, rollouts, start-up (docs/performance.md); wants an idle machine
+## samples per second of each stage beside a bare loop, a whole fit, rollouts, start-up (docs/performance.md); wants an
+## idle machine. BENCH="--against COMMIT" holds stages and fit against another commit
 bench: install
-	$(BIN)/python perf/throughput.py
+	$(BIN)/python perf/throughput.py $(BENCH)
 
 ## known vulnerabilities of the pinned versions; needs the network
 audit: install

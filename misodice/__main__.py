@@ -6,6 +6,7 @@ import sys
 from jsonargparse import auto_cli
 
 from misodice.runs.console import keep_printing
+from misodice.runs.threads import wait_briefly
 
 HELP = """usage: misodice COMMAND [options]        (misodice COMMAND --help lists the options)
 
@@ -33,6 +34,7 @@ Many runs, and what is left of one:
 def main() -> int:
     """The command line; its help at once, and `doctor` without importing what it may find broken."""
     keep_printing()
+    wait_briefly()
     try:
         os.getcwd()
     except FileNotFoundError:

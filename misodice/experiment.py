@@ -33,7 +33,7 @@ from misodice.pipeline.loggers import RunNames
 from misodice.pipeline.marks import Marks, marks_of
 from misodice.pipeline.order import needed
 from misodice.pipeline.pipeline import Pipeline
-from misodice.pipeline.precision import warning_of_slow_precision
+from misodice.pipeline.precision import note_on_precision
 from misodice.pipeline.quiet import quiet_lightning
 from misodice.pipeline.slots import SLOTS, check_slots
 from misodice.pipeline.stage_cache import StageCache
@@ -49,6 +49,7 @@ from misodice.runs.differences import differences
 from misodice.runs.files import write_json, write_text
 from misodice.runs.fingerprint import fingerprint
 from misodice.runs.limits import PATH, SEED, Limit, check_limits, or_none
+from misodice.runs.memory import keep_freed_memory
 from misodice.runs.parts import check_kind, config_of
 from misodice.runs.run_dir import RunDir, versions
 
@@ -332,8 +333,9 @@ class Experiment:
         """The run directory is this process's and those that it starts for other devices."""
         with ExitStack() as held:
             held.enter_context(quiet_lightning())
-            if slow := warning_of_slow_precision(self.trainer.plain()):
-                self.console.print(slow, highlight=False)
+            if note := note_on_precision(self.trainer.plain()):
+                self.console.print(note, highlight=False)
+            keep_freed_memory()
             self.trainer.loggers.check(RunNames(self.run.path, self.method, self.seed, {}))
             machines = self.trainer.given.get("num_nodes") or 1
             if machines > 1:

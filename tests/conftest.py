@@ -4,9 +4,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Two workers on two cores: a second thread of each would be in the other's way, and the networks are small.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A process that a test starts need not compile the whole package anew, whatever the surroundings say.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # SMAX is compiled anew for each environment: quickly rather than well, for a test's few steps take less
 # time than the compiler. The cache keeps what an earlier test or run compiled.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
@@ -18,6 +21,7 @@ from hypothesis import settings
 
 from misodice.envs import SMAX, MaMuJoCo, Source
 from misodice.rollout.collect import collect
+from misodice.runs.pictures import new_figure
 from tests.helpers.options import Lines
 from tests.helpers.tiny_engine import Tiny
 
@@ -32,6 +36,20 @@ def same_path() -> Iterator[None]:
     before = list(sys.path)
     yield
     sys.path[:] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_pictures() -> Iterator[None]:
+    """Each run draws labels.png, and arranging the parts of a picture takes longer than drawing them."""
+
+    def plain(width: float, height: float) -> Any:
+        figure = new_figure(width, height)
+        figure.set_layout_engine("none")
+        return figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("misodice.labelling.quality.new_figure", plain)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -377,7 +377,9 @@ def test_answers_of_other_episodes_are_refused(discrete, tmp_path, capsys, hoppe
 def test_fit_says_why_it_cannot_without_the_game(discrete, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("SC2PATH", str(tmp_path / "nowhere"))
     run(write_comadice(tmp_path / "zerg.npz", discrete), tmp_path / "out.h5", *TO_MARINES)
-    fit(tmp_path / "run", tmp_path / "out.h5", "--env.task", "5m_vs_6m", "--data.k", "2", status=2)
+    fit(
+        tmp_path / "run", tmp_path / "out.h5", "--env.task", "5m_vs_6m", "--data.k", "2", config="smacv2_zerg", status=2
+    )
     assert "starcraft2" in capsys.readouterr().err.lower()
 
 

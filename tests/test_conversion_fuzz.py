@@ -35,10 +35,12 @@ from tests.helpers.foreign import (
     write_omiga_smac,
 )
 
-N_BYTES = 500
-N_FIELDS = 150
-LIMIT = 200
-"""Seconds for one batch: it needs a twentieth of that."""
+N_BYTES = 150
+MANY_BYTES = 1000
+"""In the slow suite."""
+N_FIELDS = 100
+LIMIT = 400
+"""Seconds for one batch: it needs a tenth of that."""
 HOPPER = MaMuJoCo("Hopper", "3x1")
 MARINES = StarCraft2("5m_vs_6m")
 
@@ -126,6 +128,7 @@ def batch(name: str, count: int, folder: Path, channel) -> None:
     channel.send(outcomes)
 
 
+@pytest.mark.parametrize("count", [N_BYTES, pytest.param(MANY_BYTES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "name",
     [
@@ -133,11 +136,11 @@ def batch(name: str, count: int, folder: Path, channel) -> None:
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("omapl gzip", "comadice compressed")),
     ],
 )
-def test_damaged_bytes(name, tmp_path, monkeypatch):
+def test_damaged_bytes(name, count, tmp_path, monkeypatch):
     # The environment is beside the point here, and making it would take most of the time.
     monkeypatch.setattr("misodice.conversion._target", target_without_environment)
     receive, send = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("fork").Process(target=batch, args=(name, N_BYTES, tmp_path, send))
+    process = multiprocessing.get_context("fork").Process(target=batch, args=(name, count, tmp_path, send))
     process.start()
     send.close()
     outcomes: object = "hangs"
@@ -149,7 +152,7 @@ def test_damaged_bytes(name, tmp_path, monkeypatch):
     process.kill()
     process.join()
     assert isinstance(outcomes, Counter), outcomes
-    assert sum(outcomes.values()) == N_BYTES
+    assert sum(outcomes.values()) == count
 
 
 def target_without_environment(engine, importer, first):

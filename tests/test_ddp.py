@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -19,12 +19,10 @@ import torch
 from misodice.data.episodes import Episodes, rows_of_transitions
 from misodice.datamodules.batches import Step
 from misodice.modules import Discriminator
-from tests.helpers.cli import fit as fit_task, fit_command, metrics
+from tests.helpers.cli import fit, fit_command, metrics
 
 ROOT = Path(__file__).parent.parent
-# Not SMAX, which would be compiled in each process.
-HOPPER = "mamujoco_hopper"
-fit = partial(fit_task, config=HOPPER)
+LENGTH = ["--trainer.max_epochs", "3", "--data.batch_size", "16"]  # so that an epoch has several steps
 
 
 def artefacts(run_dir: Path) -> set[str]:
@@ -35,7 +33,7 @@ def in_two(run_dir: Path, data: Path, *more: str) -> dict[str, Any]:
     """`misodice fit` in two gloo processes, as arguments of `subprocess`."""
     ddp = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     return {
-        "args": [sys.executable, "-m", "misodice", *fit_command(run_dir, data, *ddp, *more, config=HOPPER)],
+        "args": [sys.executable, "-m", "misodice", *fit_command(run_dir, data, *ddp, *more)],
         "cwd": run_dir.parent,
         "env": {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         "text": True,
@@ -46,19 +44,53 @@ def fit_in_two(run_dir: Path, data: Path, *more: str) -> subprocess.CompletedPro
     return subprocess.run(**in_two(run_dir, data, *more), capture_output=True, timeout=300, check=False)
 
 
+@dataclass
+class Runs:
+    """A run of one process, and one of two that Ctrl-C interrupted in the value stage and that then went on."""
+
+    one: Path
+    two: Path
+    interrupted: tuple[int, str]
+    """Its exit code and what it printed as errors."""
+    left: list[int]
+    """Its processes that lived on."""
+    saved: int
+    """Step of the value stage's checkpoint then."""
+    printed: str
+    """By the processes that went on."""
+
+
 @pytest.fixture(scope="module")
-def runs(hopper_file, tmp_path_factory) -> tuple[Path, Path, str]:
-    """A run of one process, a run of two, and what the two printed."""
+def runs(tiny_file, tmp_path_factory) -> Runs:
     folder = tmp_path_factory.mktemp("runs")
     one, two = folder / "one", folder / "two"
-    fit(one, hopper_file)
-    done = fit_in_two(two, hopper_file)
+    fit(one, tiny_file, *LENGTH)
+    stop = {"class_path": "tests.helpers.dying.SignalAt"}
+    stop["init_args"] = {"stage": "value", "step": 4, "number": int(signal.SIGINT), "once": str(folder / "once")}
+    more = [*LENGTH, "--trainer.callbacks", json.dumps([stop]), "--ckpt_path", "last"]
+    run = subprocess.Popen(**in_two(two, tiny_file, *more), start_new_session=True, stdout=PIPE, stderr=PIPE)
+    _, error = run.communicate(timeout=300)
+    for _ in range(100):  # whoever takes over the children of a process that has ended may be slow to bury them
+        if not (left := processes_of_group(run.pid)):
+            break
+        time.sleep(0.1)
+    saved = torch.load(two / "value" / "last.ckpt", weights_only=True)["global_step"]
+    done = fit_in_two(two, tiny_file, *more)
     assert done.returncode == 0, done.stderr
-    return one, two, done.stdout
+    return Runs(one, two, (run.returncode, error), left, saved, done.stdout)
+
+
+def test_ctrl_c_saves_first_and_leaves_no_process(runs):
+    code, error = runs.interrupted
+    assert code == 130, error
+    assert "go on with --ckpt_path last" in error
+    assert not runs.left
+    assert runs.saved in (5, 6)
+    assert "value: going on from" in runs.printed
 
 
 def test_the_same_artefacts_written_once(runs):
-    one, two, printed = runs
+    one, two, printed = runs.one, runs.two, runs.printed
     assert artefacts(two) == artefacts(one)
     assert printed.count("2 greedy rollouts") == 1
     with h5py.File(one / "labels.h5") as a, h5py.File(two / "labels.h5") as b:
@@ -72,8 +104,8 @@ def test_the_same_artefacts_written_once(runs):
 
 
 def test_each_process_learns_from_its_own_half(runs):
-    one, two, _ = runs
-    steps = [json.loads((run / "policy" / "stage.json").read_text())["steps"] // 2 for run in (one, two)]  # 2 epochs
+    one, two = runs.one, runs.two
+    steps = [json.loads((run / "policy" / "stage.json").read_text())["steps"] // 3 for run in (one, two)]  # 3 epochs
     assert steps[1] == -(-steps[0] // 2)
     assert [row["stage"] for row in metrics(one)] == [row["stage"] for row in metrics(two)]
 
@@ -91,23 +123,22 @@ def assert_log_ratio_is_the_checkpoint_s(run: Path, data: Path) -> None:
     assert written == pytest.approx(expected, abs=1e-4)
 
 
-def test_predictions_are_in_the_order_of_the_file(runs, hopper_file):
+def test_predictions_are_in_the_order_of_the_file(runs, tiny_file):
     """What two processes gathered is what one forward pass from the kept checkpoint gives."""
-    _, two, _ = runs
-    assert_log_ratio_is_the_checkpoint_s(two, hopper_file)
+    assert_log_ratio_is_the_checkpoint_s(runs.two, tiny_file)
 
 
-def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(hopper_file, tmp_path):
+def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(tiny_file, tmp_path):
     """Up to the order of floating-point sums, which Adam makes greater where a gradient is next to nothing.
 
     Whole batches alone, and of an episode no more steps than each has: a mean over two processes is a mean over all
     where both have as much.
     """
-    same = ["--trainer.limit_train_batches", "4", "--preference.max_steps", "5", "--data.ranking", "preference"]
-    whole = ["--data.batch_size", "64", "--preference.pairs", "8"]
-    half = ["--data.batch_size", "32", "--preference.pairs", "4"]
-    fit(tmp_path / "one", hopper_file, *same, *whole)
-    done = fit_in_two(tmp_path / "two", hopper_file, *same, *half)
+    same = ["--trainer.limit_train_batches", "4", "--preference.max_steps", "2", "--data.ranking", "preference"]
+    whole = ["--data.batch_size", "32", "--preference.pairs", "8"]
+    half = ["--data.batch_size", "16", "--preference.pairs", "4"]
+    fit(tmp_path / "one", tiny_file, *same, *whole)
+    done = fit_in_two(tmp_path / "two", tiny_file, *same, *half)
     assert done.returncode == 0, done.stderr
     with h5py.File(tmp_path / "one" / "labels.h5") as a, h5py.File(tmp_path / "two" / "labels.h5") as b:
         assert (a["expert"][:] == b["expert"][:]).all()
@@ -122,9 +153,9 @@ def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(hopp
 
 
 @pytest.mark.parametrize("how", ["raises", pytest.param("is killed", marks=pytest.mark.slow)])
-def test_a_process_that_dies_ends_the_other(hopper_file, tmp_path, how):
+def test_a_process_that_dies_ends_the_other(tiny_file, tmp_path, how):
     die = {"class_path": "tests.helpers.dying.DieInSecond", "init_args": {"how": how}}
-    done = fit_in_two(tmp_path / "run", hopper_file, "--trainer.callbacks", json.dumps([die]))
+    done = fit_in_two(tmp_path / "run", tiny_file, "--trainer.callbacks", json.dumps([die]))
     assert done.returncode != 0
     if how == "raises":
         assert "the second process broke" in done.stderr
@@ -141,24 +172,3 @@ def processes_of_group(group: int) -> list[int]:
             if int(fields[2]) == group:
                 found.append(int(path.parent.name))
     return found
-
-
-def test_ctrl_c_saves_first_and_leaves_no_process(hopper_file, tmp_path):
-    stop = {"class_path": "tests.helpers.dying.SignalAt"}
-    stop["init_args"] = {"stage": "value", "step": 4, "number": int(signal.SIGINT), "once": str(tmp_path / "once")}
-    more = ["--trainer.callbacks", json.dumps([stop]), "--trainer.max_epochs", "3", "--ckpt_path", "last"]
-    run = subprocess.Popen(
-        **in_two(tmp_path / "run", hopper_file, *more), start_new_session=True, stdout=PIPE, stderr=PIPE
-    )
-    _, error = run.communicate(timeout=300)
-    assert run.returncode == 130, error
-    assert "go on with --ckpt_path last" in error
-    for _ in range(100):  # whoever takes over the children of a process that has ended may be slow to bury them
-        if not (left := processes_of_group(run.pid)):
-            break
-        time.sleep(0.1)
-    assert not left
-    assert torch.load(tmp_path / "run" / "value" / "last.ckpt", weights_only=True)["global_step"] in (5, 6)
-    done = fit_in_two(tmp_path / "run", hopper_file, *more)
-    assert done.returncode == 0, done.stderr
-    assert "value: going on from" in done.stdout

@@ -17,7 +17,7 @@ from misodice.cli.main import main
 from misodice.datamodules.successors import Successors
 from misodice.errors import MisodiceError
 from misodice.modules import AgentMLP, Value
-from tests.helpers.cli import fit, metrics
+from tests.helpers.cli import fit as fit_task, metrics
 from tests.helpers.small import table_of
 from tests.modules.test_numerics import batches, spec
 from tests.test_ddp import assert_log_ratio_is_the_checkpoint_s
@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU"),
 ]
 GPU = ["--trainer.accelerator", "gpu"]
+fit = partial(fit_task, config="smacv2_zerg")
 
 
 def columns(run: Path) -> dict[str, np.ndarray]:

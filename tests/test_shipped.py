@@ -19,13 +19,14 @@ from tests.helpers.fake_openai import serve
 
 ROOT = CONFIGS.parent
 TASKS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+# 4 episodes everywhere: SMAX is compiled anew for another number of games.
 SMALL = {
-    "fit": "--labels.n_pairs 20 --data.k 3 --data.batch_size 256 --rollout.episodes 2 --trainer.max_epochs 1 "
+    "fit": "--labels.n_pairs 20 --data.k 3 --data.batch_size 256 --rollout.episodes 4 --trainer.max_epochs 1 "
     "--trainer.limit_train_batches 3 --trainer.enable_progress_bar false",
     "label": "--labels.n_pairs 20 --data.k 3 --trainer.max_epochs 1 --trainer.enable_progress_bar false",
-    "test": "--rollout.episodes 2",
+    "test": "--rollout.episodes 4",
     "benchmark": "--dry_run",
-    "collect": '--sources \'[{"behaviour": "random", "episodes": 2, "source": "poor"}]\'',
+    "collect": '--sources \'[{"behaviour": "random", "episodes": 4, "source": "poor"}]\'',
 }
 COMMANDS = [
     line.strip()

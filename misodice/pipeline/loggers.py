@@ -264,6 +264,9 @@ class RunLoggers:
             own = not recipe.shared and recipe.arguments.get("experiment") is None
             if isinstance(logger, WandbLogger) and own and _first():
                 logger.experiment.finish(exit_code=int(failed))
+            if isinstance(logger, TensorBoardLogger):
+                # Lightning does it where a training ends. One that never began would leave the writer's thread behind.
+                logger.finalize("failed" if failed else "success")
 
     def _kinds(self) -> list[str]:
         """Names of their folders, each once: such as tensorboard, csv, csv_2."""

@@ -221,7 +221,7 @@ class Pipeline:
         if trainer.is_global_zero:
             samples = 0
             if stage.trained:
-                samples = trainer.global_step * datamodule.train_dataloader().batch_size * trainer.world_size  # type: ignore[union-attr]
+                samples = trainer.global_step * datamodule.batch_size * trainer.world_size
             record = {
                 "fingerprint": mark,
                 "steps": trainer.global_step,

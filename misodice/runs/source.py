@@ -55,17 +55,34 @@ def source_digest(things: Iterable[Any]) -> dict[str, str]:
         if key in seen or module is None:
             continue
         seen.add(key)
-        nodes = module.definitions.get(name)
-        if nodes is None:
+        if name not in module.definitions:
             if name in module.imports:
-                waiting += _targets(module.imports[name], None, modules)
+                waiting += _targets(module.imports[name], (), modules)
             else:
                 waiting += [(star, name) for star in module.stars]
             continue
         found[key] = module.digest(name) + _edited(module, name)
-        for node in nodes:
-            waiting += _named(node, module, modules)
+        mentioned = module.mentions(name)
+        waiting += [(module.name, each) for each in mentioned.here]
+        waiting += [(star, each) for star in module.stars for each in mentioned.elsewhere]
+        for imported, attributes in mentioned.imported:
+            waiting += _targets(imported, attributes, modules)
     return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """What a definition names, each once.
+
+    Args:
+        here: definitions of its own module.
+        elsewhere: names that are neither defined nor imported there.
+        imported: (module, name in it or None) of an import, and the attributes that are taken of it.
+    """
+
+    here: frozenset[str]
+    elsewhere: frozenset[str]
+    imported: frozenset[tuple[tuple[str, str | None], tuple[str, ...]]]
 
 
 @dataclass
@@ -78,7 +95,7 @@ class Module:
         definitions: statements by the name that they bind at the top level.
         imports: (module, name in it or None for the module itself) by local name.
         stars: modules all of whose names are imported (`from module import *`).
-        code: compiled functions with their qualified names.
+        code: compiled functions by their qualified name.
     """
 
     name: str
@@ -86,8 +103,9 @@ class Module:
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
-    code: list[tuple[str, CodeType]] = field(default_factory=list)
+    code: dict[str, list[CodeType]] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
+    _mentions: dict[str, Mentions] = field(default_factory=dict)
 
     def digest(self, name: str) -> str:
         """Of one definition."""
@@ -95,12 +113,18 @@ class Module:
             self._digests[name] = _hash("\n".join(ast.dump(node) for node in self.definitions[name]))
         return self._digests[name]
 
+    def mentions(self, name: str) -> Mentions:
+        """Of one definition. Reading a syntax tree takes longer than all else here, so that it is done once."""
+        if name not in self._mentions:
+            self._mentions[name] = _mentions(self, self.definitions[name])
+        return self._mentions[name]
+
 
 def _module(name: str, known: dict[str, Module | None]) -> Module | None:
-    """The parsed file of a module; None where it is installed or has no file."""
+    """The parsed file of a module; None where it is installed or has no file of source."""
     if name not in known:
-        path = _file(name)
-        known[name] = None if path is None or _installed(path) else _read(name, path)
+        path = _users_file(_place(name))
+        known[name] = None if path is None else _read(name, path)
     return known[name]
 
 
@@ -111,7 +135,8 @@ def _read(name: str, path: Path) -> Module | None:
         return None
 
 
-def _file(name: str) -> Path | None:
+def _place(name: str) -> str | None:
+    """Where a module is, as Python says."""
     loaded = sys.modules.get(name)
     place = getattr(loaded, "__file__", None)
     if loaded is None:
@@ -123,7 +148,14 @@ def _file(name: str) -> Path | None:
         except (ImportError, ValueError):
             return None
         place = spec.origin if spec else None
-    return Path(place).resolve() if place and place.endswith(".py") else None
+    return place
+
+
+@cache
+def _users_file(place: str | None) -> Path | None:
+    """The file of source that it is, unless it is installed. Python asks the file system for each part of the path."""
+    path = Path(place).resolve() if place and place.endswith(".py") else None
+    return None if path is None or _installed(path) else path
 
 
 @cache
@@ -148,7 +180,9 @@ def _parse(name: str, path: Path, changed: int) -> Module:
     content = path.read_bytes()
     tree = ast.parse(content)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    module = Module(name, package, code=list(_codes(compile(content, str(path), "exec", dont_inherit=True))))
+    module = Module(name, package)
+    for called, code in _codes(compile(content, str(path), "exec", dont_inherit=True)):
+        module.code.setdefault(called, []).append(code)
     for node in _top_level(tree.body):
         for bound in _bound(node):
             module.definitions.setdefault(bound, []).append(_bare(node))
@@ -205,23 +239,27 @@ def _imports(node: ast.AST, package: str) -> dict[str, tuple[str, str | None]]:
     return {}
 
 
-def _named(node: ast.AST, module: Module, modules: dict[str, Module | None]) -> Iterator[tuple[str, str]]:
-    """The definitions that a definition names."""
-    imports = dict(module.imports)
-    for each in ast.walk(node):
-        imports |= _imports(each, module.package)
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name):
-            if each.id in module.definitions:
-                yield module.name, each.id
-            elif each.id in imports:
-                yield from _targets(imports[each.id], None, modules)
-            else:
-                yield from ((star, each.id) for star in module.stars)
-        elif isinstance(each, ast.Attribute):
-            path = _dotted(each)
-            if path and path[0] in imports:
-                yield from _targets(imports[path[0]], path[1:], modules)
+def _mentions(module: Module, nodes: Iterable[ast.stmt]) -> Mentions:
+    here, elsewhere = set[str](), set[str]()
+    imported = set[tuple[tuple[str, str | None], tuple[str, ...]]]()
+    for node in nodes:
+        inside = list(ast.walk(node))
+        imports = dict(module.imports)
+        for each in inside:
+            imports |= _imports(each, module.package)
+        for each in inside:
+            if isinstance(each, ast.Name):
+                if each.id in module.definitions:
+                    here.add(each.id)
+                elif each.id in imports:
+                    imported.add((imports[each.id], ()))
+                else:
+                    elsewhere.add(each.id)
+            elif isinstance(each, ast.Attribute):
+                path = _dotted(each)
+                if path and path[0] in imports:
+                    imported.add((imports[path[0]], tuple(path[1:])))
+    return Mentions(frozenset(here), frozenset(elsewhere), frozenset(imported))
 
 
 def _dotted(node: ast.AST) -> list[str] | None:
@@ -235,11 +273,11 @@ def _dotted(node: ast.AST) -> list[str] | None:
 
 
 def _targets(
-    imported: tuple[str, str | None], attributes: list[str] | None, modules: dict[str, Module | None]
+    imported: tuple[str, str | None], attributes: Iterable[str], modules: dict[str, Module | None]
 ) -> Iterator[tuple[str, str]]:
     """The definitions that an imported name, or an attribute of an imported module, stands for."""
     source, name = imported
-    path = [*source.split("."), *([name] if name else []), *(attributes or [])]
+    path = [*source.split("."), *([name] if name else []), *attributes]
     # The longest prefix that is a module outside the installed packages holds the rest.
     for cut in range(len(path) - 1, 0, -1):
         module = _module(".".join(path[:cut]), modules)
@@ -260,8 +298,8 @@ def _edited(module: Module, name: str) -> str:
         return ""
     for running in _functions(getattr(loaded, name, None), module.name):
         # Several, as of a property and its setter, may have one name.
-        written = [code for name, code in module.code if name == running.co_qualname]
-        if written and all(_code(each) != _code(running) for each in written):
+        written = module.code.get(running.co_qualname, [])
+        if written and running not in written and _code(running) not in map(_code, written):
             log.warning(
                 "%s: %s was edited after it was imported, and the old code runs: start Python again, or call "
                 "importlib.reload and make the objects anew",
@@ -289,7 +327,7 @@ def _codes(code: CodeType) -> Iterator[tuple[str, CodeType]]:
 
 def _has_no_file(thing: Any) -> bool:
     """Whether it was typed: into a notebook, a console or `python -c`."""
-    return thing.__module__ == "__main__" and _file("__main__") is None
+    return thing.__module__ == "__main__" and not (_place("__main__") or "").endswith(".py")
 
 
 def _compiled(thing: Any, met: list[Any]) -> Iterator[Any]:

@@ -165,7 +165,7 @@ def test_a_bad_file_ends_fit_before_training(smax_file, tmp_path, capsys):
     shutil.copy(smax_file, path)
     with h5py.File(path, "a") as file:
         file["obs"][5] = np.nan
-    fit(tmp_path / "run", path, status=2)
+    fit(tmp_path / "run", path, config="smacv2_zerg", status=2)
     assert "row 5" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.ckpt"))
 

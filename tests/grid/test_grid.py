@@ -13,6 +13,7 @@ from rich.console import Console
 
 import misodice
 from misodice.cli.main import main
+from misodice.cli.parser import arranged
 from misodice.grid import setting
 from misodice.grid.board import Board, Seen
 from misodice.grid.grid import read_grid
@@ -45,18 +46,14 @@ def test_every_shipped_grid_is_listed(here, path, capsys):
 
 
 @pytest.mark.parametrize("all_options", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_the_options_of_the_shipped_grids_are_those_of_fit(here, capsys, all_options):
+def test_the_options_of_the_shipped_grids_are_those_of_fit(here, lines, all_options):
     """A cell of every method and of every task's config; the slow test adds one of every set of options."""
     cells = [cell for path in GRIDS for cell in read_grid(path).cells(path.parent, here)]
     of_methods = {cell.method: cell for cell in cells}
     of_configs = {str(cell.configs): cell for cell in cells if cell.method == "misodice"}
     of_options = {(str(cell.options.get("labels.labeller")), *sorted(cell.options)): cell for cell in cells}
     for cell in (of_methods | of_configs | (of_options if all_options else {})).values():
-        with pytest.raises(SystemExit) as ended:
-            main([*cell.fit, "--print_config"])
-        printed = capsys.readouterr()
-        assert ended.value.code == 0, printed.err
-        config = yaml.safe_load(printed.out)
+        config = lines.parser.parse_args(arranged(cell.fit)).as_dict()["fit"]
         assert config["seed_everything"] == cell.seed
         assert config["method"] == cell.method
         assert config["env"]["init_args"] == cell.env["init_args"]

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from misodice.cli.main import main
-from tests.helpers.cli import CONFIGS
+from tests.helpers.cli import CONFIGS, TINY
 from tests.helpers.grids import SMALL, misfortune, write_grid
 
 ROOT = CONFIGS.parent
@@ -36,8 +37,8 @@ def log(folder: Path, row: str, method: str = "bc_0") -> str:
 
 
 SOURCES = [
-    {"behaviour": "hopper_v5_poor", "episodes": 8, "source": "expert"},
-    {"behaviour": "random", "episodes": 12, "source": "random"},
+    {"behaviour": "heuristic", "episodes": 20, "source": "expert"},
+    {"behaviour": "random", "episodes": 40, "source": "random"},
 ]
 
 
@@ -52,8 +53,9 @@ def grid(tmp_path_factory) -> dict[str, Any]:
         "nan": {"policy.lr": 1e30},
         "worker": misfortune("worker", folder / "worker"),
     }
-    task = {"config": str(CONFIGS / "mamujoco_hopper.yaml"), "collect": SOURCES}
-    write_grid(folder / "grid.yaml", None, tasks={"hopper": task}, variants=variants)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump({"env": {"class_path": TINY}}))
+    task = {"config": str(folder / "tiny.yaml"), "collect": SOURCES}
+    write_grid(folder / "grid.yaml", None, tasks={"tiny": task}, variants=variants)
     status = benchmark(folder)
     return {"folder": folder, "status": status, "variants": variants, "task": task, "records": records(folder)}
 
@@ -62,43 +64,43 @@ def test_the_rest_finishes_where_cells_fail(grid):
     assert grid["status"] == 1
     states = {name: record["status"] for name, record in grid["records"].items()}
     assert states == {
-        **{f"hopper.{name}/bc_0": "done" for name in ("good", "twin", "worker")},
-        **{f"hopper.{name}/bc_0": "failed" for name in ("option", "nan")},
+        **{f"tiny.{name}/bc_0": "done" for name in ("good", "twin", "worker")},
+        **{f"tiny.{name}/bc_0": "failed" for name in ("option", "nan")},
     }
     home = grid["folder"] / "runs" / "small"
     expected = json.loads((home / "grid.json").read_text())["cells"]
-    assert {cell["folder"] for cell in expected} == {f"hopper.{name}/bc_0/seed_0" for name in grid["variants"]}
+    assert {cell["folder"] for cell in expected} == {f"tiny.{name}/bc_0/seed_0" for name in grid["variants"]}
     done = {path.parent.parent.parent.name for path in home.rglob("summary.json")}
-    assert done == {"hopper.good", "hopper.twin", "hopper.worker"}
+    assert done == {"tiny.good", "tiny.twin", "tiny.worker"}
 
 
 @pytest.mark.parametrize(("variant", "words"), [("option", "alfa"), ("nan", "stage policy")])
 def test_a_failure_has_its_reason_and_is_not_tried_again(grid, variant, words):
-    record = grid["records"][f"hopper.{variant}/bc_0"]
+    record = grid["records"][f"tiny.{variant}/bc_0"]
     assert words in record["reason"]
     assert record["tries"] == 1
     assert record["options"] == SMALL | grid["variants"][variant]
 
 
 def test_shared_work_is_done_once(grid):
-    logs = {name: log(grid["folder"], f"hopper.{name}") for name in grid["variants"]}
+    logs = {name: log(grid["folder"], f"tiny.{name}") for name in grid["variants"]}
     assert sum("$ misodice collect" in text for text in logs.values()) == 1
     assert sum("policy: taken from" in logs[name] for name in ("good", "twin")) == 1
     home = grid["folder"] / "runs" / "small"
     assert len(list((home / "data").glob("*.h5"))) == 1
-    results = [json.loads((home / f"hopper.{name}/bc_0/seed_0/summary.json").read_text()) for name in ("good", "twin")]
+    results = [json.loads((home / f"tiny.{name}/bc_0/seed_0/summary.json").read_text()) for name in ("good", "twin")]
     assert results[0]["rollout"] == results[1]["rollout"]
 
 
 def test_a_cell_whose_worker_is_killed_is_tried_again_and_goes_on(grid):
-    record = grid["records"]["hopper.worker/bc_0"]
+    record = grid["records"]["tiny.worker/bc_0"]
     assert (record["status"], record["tries"], record["reason"]) == ("done", 2, None)
-    assert "policy: going on from" in log(grid["folder"], "hopper.worker")
+    assert "policy: going on from" in log(grid["folder"], "tiny.worker")
     assert ended([int(pid) for pid in (grid["folder"] / "worker").read_text().split()])
 
 
 def test_only_what_failed_or_changed_runs_again(grid, capsys, monkeypatch):
-    folder, tasks = grid["folder"], {"hopper": grid["task"]}
+    folder, tasks = grid["folder"], {"tiny": grid["task"]}
     monkeypatch.setitem(sys.modules, "ray", None)  # where all is done, nothing is started
     write_grid(folder / "grid.yaml", None, tasks=tasks, variants={"good": {}, "twin": {}})
     assert benchmark(folder) == 0

@@ -11,7 +11,7 @@ import pytest
 from misodice.cli.main import main
 from misodice.data.preferences import Preferences
 from misodice.labelling import Labeller
-from tests.helpers.cli import CONFIGS, fit
+from tests.helpers.cli import TINY, fit
 from tests.helpers.fake_openai import serve
 
 
@@ -32,13 +32,13 @@ class MoreSteps(Labeller):
 def label(run_dir: Path, data: Path, *more: str, status: int = 0) -> None:
     small = ["--labels.n_pairs", "60", "--data.k", "5", "--trainer.max_epochs", "2"]
     where = ["--data.path", str(data), "--run_dir", str(run_dir), "--trainer.enable_progress_bar", "false"]
-    assert main(["label", "--config", str(CONFIGS / "smacv2_zerg.yaml"), *where, *small, *more]) == status
+    assert main(["label", "--env", TINY, *where, *small, *more]) == status
 
 
-def test_label_is_phase_1_and_fit_goes_on_from_it(smax_file, tmp_path, capsys, monkeypatch):
+def test_label_is_phase_1_and_fit_goes_on_from_it(tiny_file, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")  # a row of the table is one line
     run = tmp_path / "run"
-    label(run, smax_file)
+    label(run, tiny_file)
     printed = capsys.readouterr().out
     assert "win counts alone" in printed
     assert "recovered reward" in printed
@@ -50,12 +50,12 @@ def test_label_is_phase_1_and_fit_goes_on_from_it(smax_file, tmp_path, capsys, m
     assert len(Preferences.read(run / "preferences.jsonl").answer) == 60
     with h5py.File(run / "labels.h5") as file, h5py.File(run / "columns.h5") as columns:
         assert file["expert"][:].sum() == 5
-        lengths = h5py.File(smax_file)["episode/length"][:]
+        lengths = h5py.File(tiny_file)["episode/length"][:]
         sums = np.add.reduceat(columns["reward"][:].astype(float), np.cumsum(lengths) - lengths)
         assert file["score"][:] == pytest.approx(sums)
         assert set(np.argsort(-sums)[:5]) == set(np.flatnonzero(file["expert"][:]))
     answers = (run / "preferences.jsonl").read_bytes()
-    fit(run, smax_file)
+    fit(run, tiny_file)
     printed = capsys.readouterr().out
     assert "labels: up to date" in printed
     assert "preference: up to date" in printed
@@ -68,16 +68,16 @@ def test_label_is_phase_1_and_fit_goes_on_from_it(smax_file, tmp_path, capsys, m
     assert labels["ties"] == pytest.approx(Preferences.read(run / "preferences.jsonl").tie_share)
 
 
-def test_other_labels_train_again_and_other_stages_only_as_needed(smax_file, tmp_path, capsys):
+def test_other_labels_train_again_and_other_stages_only_as_needed(tiny_file, tmp_path, capsys):
     run = tmp_path / "run"
-    fit(run, smax_file)
+    fit(run, tiny_file)
     before = {path.parent.name: path.stat().st_mtime_ns for path in run.glob("*/last.ckpt")}
-    fit(run, smax_file, "--labels.labeller.flip", "0.3", "--replace", "true")
+    fit(run, tiny_file, "--labels.labeller.flip", "0.3", "--replace", "true")
     after = {path.parent.name: path.stat().st_mtime_ns for path in run.glob("*/last.ckpt")}
     assert all(after[stage] > before[stage] for stage in before)
     assert len(list(run.glob("preferences*.jsonl"))) == 2
     capsys.readouterr()
-    fit(run, smax_file, "--labels.labeller.flip", "0.3", "--data.k", "6", "--replace", "true")
+    fit(run, tiny_file, "--labels.labeller.flip", "0.3", "--data.k", "6", "--replace", "true")
     assert "preference: up to date" in capsys.readouterr().out
 
 
@@ -89,25 +89,25 @@ def test_other_labels_train_again_and_other_stages_only_as_needed(smax_file, tmp
         (["--dry_run", "true"], ["60 of 60 pairs"]),
     ],
 )
-def test_looking_leaves_nothing(smax_file, tmp_path, capsys, fast, words):
-    label(tmp_path / "run", smax_file, *fast)
+def test_looking_leaves_nothing(tiny_file, tmp_path, capsys, fast, words):
+    label(tmp_path / "run", tiny_file, *fast)
     printed = capsys.readouterr().out
     assert all(word in printed for word in words), printed
     assert "pair 2" not in printed
     assert not (tmp_path / "run").exists()
 
 
-def test_all_ties_stop_with_a_message(smax_file, tmp_path, capsys):
-    fit(tmp_path / "run", smax_file, "--labels.labeller", "tests.labelling.test_label.AlwaysTie", status=2)
+def test_all_ties_stop_with_a_message(tiny_file, tmp_path, capsys):
+    fit(tmp_path / "run", tiny_file, "--labels.labeller", "tests.labelling.test_label.AlwaysTie", status=2)
     message = capsys.readouterr().err
     assert "all 60 pairs are ties (60 judged equal)" in message
     assert "--show" in message
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_a_file_without_returns_needs_another_labeller(smax_file, tmp_path, capsys):
+def test_a_file_without_returns_needs_another_labeller(tiny_file, tmp_path, capsys):
     path = tmp_path / "silent.h5"
-    shutil.copy(smax_file, path)
+    shutil.copy(tiny_file, path)
     with h5py.File(path, "a") as file:
         for field in ("episode/return", "episode/source", "episode/won", "rewards"):
             del file[field]
@@ -123,9 +123,10 @@ def test_a_language_model_labels_in_fit(smax_file, tmp_path, monkeypatch, capsys
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-test")
     with serve() as fake:
         llm = ["--labels.labeller", "LLMLabeller", "--labels.labeller.base_url", fake.url, "--labels.n_pairs", "20"]
-        fit(tmp_path / "run", smax_file, *llm)
+        fit(tmp_path / "run", smax_file, *llm, config="smacv2_zerg")
         asked = len(fake.log)
-        fit(tmp_path / "run", smax_file, *llm, "--value.alpha", "0.5", "--replace", "true")
+        changed = ["--value.alpha", "0.5", "--replace", "true"]
+        fit(tmp_path / "run", smax_file, *llm, *changed, config="smacv2_zerg")
         assert len(fake.log) == asked >= 40
     labels = json.loads((tmp_path / "run" / "summary.json").read_text())["labels"]
     assert labels["labeller"] == "LLMLabeller"
@@ -134,11 +135,11 @@ def test_a_language_model_labels_in_fit(smax_file, tmp_path, monkeypatch, capsys
         assert path.is_dir() or b"sk-secret" not in path.read_bytes()
 
 
-def test_runs_may_share_answers(smax_file, tmp_path, capsys):
+def test_runs_may_share_answers(tiny_file, tmp_path, capsys):
     shared = ["--labels.path", str(tmp_path / "shared.jsonl")]
-    label(tmp_path / "a", smax_file, *shared)
+    label(tmp_path / "a", tiny_file, *shared)
     capsys.readouterr()
-    label(tmp_path / "b", smax_file, *shared, "--seed_everything", "1")
+    label(tmp_path / "b", tiny_file, *shared, "--seed_everything", "1")
     assert "labels: up to date" in capsys.readouterr().out
     assert not list(tmp_path.glob("*/preferences.jsonl"))
 
@@ -150,14 +151,14 @@ def test_runs_may_share_answers(smax_file, tmp_path, capsys):
         (["--labels.n_pairs", "0"], ["labels.n_pairs: found 0", "a whole number from 1"]),
     ],
 )
-def test_bad_options_are_refused_before_anything(smax_file, tmp_path, capsys, options, words):
-    fit(tmp_path / "run", smax_file, *options, status=2)
+def test_bad_options_are_refused_before_anything(tiny_file, tmp_path, capsys, options, words):
+    fit(tmp_path / "run", tiny_file, *options, status=2)
     message = capsys.readouterr().err
     assert all(word in message for word in words), message
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_the_oracle_and_the_reward_model(smax_file, tmp_path):
-    label(tmp_path / "run", smax_file, "--labels.labeller", "OracleLabeller", "--preference", "RewardModel")
+def test_the_oracle_and_the_reward_model(tiny_file, tmp_path):
+    label(tmp_path / "run", tiny_file, "--labels.labeller", "OracleLabeller", "--preference", "RewardModel")
     with h5py.File(tmp_path / "run" / "columns.h5") as columns:
         assert set(columns) == {"reward"}

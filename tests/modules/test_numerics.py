@@ -103,9 +103,9 @@ def test_a_deviation_is_not_below_its_bound():
     assert (exact - off).item() == pytest.approx(0.5 * (0.1 / 0.05) ** 2, rel=1e-4)
 
 
-def test_episodes_of_one_step(smax_file, tmp_path: Path):
+def test_episodes_of_one_step(tiny_file, tmp_path: Path):
     """Every transition is a first and a last one."""
-    episodes = Episodes.read(smax_file)
+    episodes = Episodes.read(tiny_file)
     path = tmp_path / "short.h5"
     with EpisodesWriter(path, episodes.header) as writer:
         for episode in episodes:
@@ -126,9 +126,9 @@ def test_episodes_of_one_step(smax_file, tmp_path: Path):
 
 
 @pytest.mark.parametrize("objective", ["exp", "logsumexp"])
-def test_absorbing_final_states_train_from_the_command_line(smax_file, tmp_path, objective):
-    fit(tmp_path / "run", smax_file, "--value.mask_last", "false", "--value.objective", objective)
-    columns = Episodes.read(smax_file).n_transitions
+def test_absorbing_final_states_train_from_the_command_line(tiny_file, tmp_path, objective):
+    fit(tmp_path / "run", tiny_file, "--value.mask_last", "false", "--value.objective", objective)
+    columns = Episodes.read(tiny_file).n_transitions
     with h5py.File(tmp_path / "run" / "columns.h5") as file:
         assert file["weight"].shape == (columns,)
         assert file["weight"][:].mean() == pytest.approx(1.0, abs=1e-4)

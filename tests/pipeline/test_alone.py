@@ -82,10 +82,8 @@ def test_its_own_address(monkeypatch):
     assert not environment.creates_processes_externally
 
 
-def test_a_task_of_srun_trains_its_own_run(hopper_file, tmp_path):
-    command = fit_command(
-        "run", hopper_file, "--data.ranking", "return", "--trainer.max_epochs", "1", config="mamujoco_hopper"
-    )
+def test_a_task_of_srun_trains_its_own_run(tiny_file, tmp_path):
+    command = fit_command("run", tiny_file, "--data.ranking", "return", "--trainer.max_epochs", "1")
     environment = {**os.environ, **OTHERS[0], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "misodice", *command],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import types
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,13 @@ class Unreadable(Plain):
         super().__init__(str(depth))
 
 
+class Fails(Plain):
+    """Cannot be made."""
+
+    def __init__(self) -> None:
+        raise KeyError("no account")
+
+
 def test_the_label_has_config_method_and_seed(tmp_path):
     assert names_of(tmp_path / "zerg" / "bc" / "seed_1").label == "zerg_bc_seed_1"
     assert names_of(tmp_path / "mine").label == "mine_bc_seed_1"
@@ -89,13 +97,17 @@ def test_the_label_has_config_method_and_seed(tmp_path):
 def test_where_and_under_which_name(tmp_path, monkeypatch, given, expected):
     monkeypatch.chdir(tmp_path)
     run = tmp_path / "run"
-    (logger,) = RunLoggers(given).make("value", names_of(run), resumed=False)
+    loggers = RunLoggers(given)
+    (logger,) = loggers.make("value", names_of(run), resumed=False)
+    loggers.close([logger], failed=False)
     found = (str(logger.save_dir).replace(str(run), "RUN"), logger.name, logger.version)
     assert found == expected
     if getattr(given, "_prefix", ""):
         assert logger._prefix == "p"
     # And what config.yaml says makes the same.
-    (again,) = RunLoggers(RunLoggers(given).described).make("value", names_of(run), resumed=False)
+    described = RunLoggers(loggers.described)
+    (again,) = described.make("value", names_of(run), resumed=False)
+    described.close([again], failed=False)
     assert (again.save_dir, again.name, again.version) == (logger.save_dir, logger.name, logger.version)
 
 
@@ -146,12 +158,8 @@ def test_what_is_no_logger_is_refused(given, words):
 
 
 def test_what_cannot_be_made_is_told_before_anything(tmp_path, monkeypatch):
-    class Broken(Plain):
-        def __init__(self) -> None:
-            raise KeyError("no account")
-
-    with pytest.raises(MisodiceError, match=r"trainer.logger: Broken cannot be made \(KeyError\): 'no account'"):
-        RunLoggers(Broken).check(names_of(tmp_path))
+    with pytest.raises(MisodiceError, match=r"trainer.logger: Fails cannot be made \(KeyError\): 'no account'"):
+        RunLoggers(Fails).check(names_of(tmp_path))
     monkeypatch.setattr(lightning_wandb, "_WANDB_AVAILABLE", False)
     with pytest.raises(MisodiceError, match=r"WandbLogger cannot be made \(install what it needs\)"):
         RunLoggers(lightning_wandb.WandbLogger).check(names_of(tmp_path))
@@ -160,6 +168,19 @@ def test_what_cannot_be_made_is_told_before_anything(tmp_path, monkeypatch):
     with pytest.raises(MisodiceError, match=r"MLFlowLogger cannot be made \(install what it needs\)"):
         RunLoggers(lightning_mlflow.MLFlowLogger).check(names_of(tmp_path))
     assert not list(tmp_path.glob("**/*.db"))
+
+
+def test_no_writer_outlives_its_stage(tmp_path):
+    """TensorBoard's writes from a thread of its own, and complains where its folder is gone."""
+    before = set(threading.enumerate())
+    loggers = RunLoggers(TensorBoardLogger)
+    made = loggers.make("value", names_of(tmp_path), resumed=False)
+    assert set(threading.enumerate()) > before
+    loggers.close(made, failed=False)
+    assert set(threading.enumerate()) <= before
+    with pytest.raises(MisodiceError, match="Fails cannot be made"):
+        RunLoggers([TensorBoardLogger, Fails]).make("value", names_of(tmp_path), resumed=False)
+    assert set(threading.enumerate()) <= before
 
 
 def test_mlflow_writes_a_database_in_the_run(tmp_path, monkeypatch):

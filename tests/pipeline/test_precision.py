@@ -1,4 +1,4 @@
-"""Low precision where it does not pay."""
+"""Low precision: where it does not pay, and where it would."""
 
 import time
 
@@ -11,14 +11,25 @@ from tests.helpers.cli import CONFIGS, SMALL
 
 
 @pytest.mark.parametrize(
-    ("precision", "ratio", "said"), [("bf16-mixed", 40.0, True), ("bf16-mixed", 0.6, False), ("32-true", 40.0, False)]
+    ("precision", "ratio", "said"),
+    [
+        ("bf16-mixed", 40.0, "takes 40 times as long as in 32 bits"),
+        ("bf16-mixed", 0.6, None),
+        ("32-true", 40.0, None),
+        ("32-true", 0.9, None),
+        ("32-true", 0.4, "2.5 times as fast in bfloat16: --trainer.precision bf16-mixed"),
+    ],
 )
-def test_it_is_said_where_bfloat16_is_imitated(precision, ratio, said, smax_file, tmp_path, monkeypatch, capsys):
+def test_it_is_said_where_bfloat16_is_imitated_or_fast(
+    precision, ratio, said, smax_file, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr("misodice.pipeline.precision.bfloat16_ratio", lambda: ratio)
     where = ["--data.path", str(smax_file), "--run_dir", str(tmp_path / "run")]
     low = ["--trainer.precision", precision, "--trainer.accelerator", "cpu", "--trainer.fast_dev_run", "true"]
     assert main(["fit", "--config", str(CONFIGS / "smacv2_zerg.yaml"), *where, *SMALL, *low]) == 0
-    assert ("takes 40 times as long as in 32 bits" in " ".join(capsys.readouterr().out.split())) == said
+    printed = " ".join(capsys.readouterr().out.split())
+    assert ("bf16-mixed" in printed) == (said is not None)
+    assert said is None or said in printed
 
 
 def test_the_ratio_is_of_the_best_times_in_16_and_32_bits(monkeypatch):
@@ -38,12 +49,10 @@ def test_the_ratio_is_of_the_best_times_in_16_and_32_bits(monkeypatch):
 
 @pytest.mark.parametrize("imitated", [torch.bfloat16, torch.float32])
 def test_a_slow_imitation_is_noticed(imitated, monkeypatch):
-    multiply = torch.matmul
-
     def slow(rows, layer):
         if layer.dtype == imitated:
-            time.sleep(0.1)  # a layer of 32 bits takes less than a millisecond, and one of 16 bits no 50
-        return multiply(rows, layer)
+            time.sleep(0.05)
+        return rows
 
     monkeypatch.setattr("torch.matmul", slow)
     assert (bfloat16_ratio() > SLOWER) == (imitated == torch.bfloat16)

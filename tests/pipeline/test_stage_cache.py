@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -14,17 +13,16 @@ from rich.console import Console
 
 from misodice.envs import MaMuJoCo, Source
 from misodice.rollout.data_file import make_once
-from tests.helpers.cli import CONFIGS, SMALL, fit as fit_config, metrics
+from tests.helpers.cli import CONFIGS, SMALL, TINY, fit, metrics
 
 ROOT = CONFIGS.parent
-fit = partial(fit_config, config="mamujoco_hopper")
 STAGES = ("preference", "discriminator", "value", "policy")
 
 
 def start(command: list[str], data: Path, run_dir: Path, shared: Path, *more: str) -> subprocess.Popen[str]:
     where = ["--data.path", str(data), "--run_dir", str(run_dir), "--shared_stages", str(shared)]
     return subprocess.Popen(
-        [*command, "fit", "--config", str(CONFIGS / "mamujoco_hopper.yaml"), *where, *SMALL, *more],
+        [*command, "fit", "--env", TINY, *where, *SMALL, *more],
         cwd=data.parent,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -33,12 +31,12 @@ def start(command: list[str], data: Path, run_dir: Path, shared: Path, *more: st
     )
 
 
-def test_another_run_takes_what_is_the_same_and_trains_the_rest(hopper_file, tmp_path, capsys):
+def test_another_run_takes_what_is_the_same_and_trains_the_rest(tiny_file, tmp_path, capsys):
     shared = ["--shared_stages", str(tmp_path / "shared")]
-    fit(tmp_path / "a", hopper_file, *shared)
-    fit(tmp_path / "alone", hopper_file, "--value.alpha", "0.5")
+    fit(tmp_path / "a", tiny_file, *shared)
+    fit(tmp_path / "alone", tiny_file, "--value.alpha", "0.5")
     capsys.readouterr()
-    fit(tmp_path / "b", hopper_file, *shared, "--value.alpha", "0.5")
+    fit(tmp_path / "b", tiny_file, *shared, "--value.alpha", "0.5")
     printed = capsys.readouterr().out
     assert [stage for stage in STAGES if f"{stage}: taken from" in printed] == ["preference", "discriminator"]
     assert "labels: up to date" in printed
@@ -50,31 +48,29 @@ def test_another_run_takes_what_is_the_same_and_trains_the_rest(hopper_file, tmp
     assert answers[0] == answers[1]
     assert not [path for path in (tmp_path / "shared").iterdir() if path.suffix in (".tmp", ".owner")]
 
-    fit(tmp_path / "b", hopper_file, *shared, "--value.alpha", "0.5")
+    fit(tmp_path / "b", tiny_file, *shared, "--value.alpha", "0.5")
     assert "taken from" not in capsys.readouterr().out, "what the run has itself is not copied again"
 
 
-def test_a_finished_stage_that_was_never_published_is(hopper_file, tmp_path, capsys):
+def test_a_finished_stage_that_was_never_published_is(tiny_file, tmp_path, capsys):
     bc = ["--config", str(CONFIGS / "methods" / "bc_0.yaml")]
-    fit(tmp_path / "a", hopper_file, *bc)
+    fit(tmp_path / "a", tiny_file, *bc)
     for run in ("a", "b"):
-        fit(tmp_path / run, hopper_file, *bc, "--shared_stages", str(tmp_path / "shared"))
+        fit(tmp_path / run, tiny_file, *bc, "--shared_stages", str(tmp_path / "shared"))
     assert "policy: taken from" in capsys.readouterr().out
     [place] = (tmp_path / "shared").glob("policy-*")
     (place / "last.ckpt").unlink()
-    fit(tmp_path / "c", hopper_file, *bc, "--shared_stages", str(tmp_path / "shared"), status=2)
+    fit(tmp_path / "c", tiny_file, *bc, "--shared_stages", str(tmp_path / "shared"), status=2)
     assert f"{place}: last.ckpt is missing" in capsys.readouterr().err
 
 
-def test_fast_dev_run_shares_nothing(hopper_file, tmp_path):
-    fit(tmp_path / "run", hopper_file, "--shared_stages", str(tmp_path / "shared"), "--trainer.fast_dev_run", "true")
+def test_fast_dev_run_shares_nothing(tiny_file, tmp_path):
+    fit(tmp_path / "run", tiny_file, "--shared_stages", str(tmp_path / "shared"), "--trainer.fast_dev_run", "true")
     assert not list(tmp_path.iterdir())
 
 
-def test_two_runs_at_once_train_each_stage_once(hopper_file, tmp_path):
-    runs = [
-        start([sys.executable, "-m", "misodice"], hopper_file, tmp_path / name, tmp_path / "shared") for name in "ab"
-    ]
+def test_two_runs_at_once_train_each_stage_once(tiny_file, tmp_path):
+    runs = [start([sys.executable, "-m", "misodice"], tiny_file, tmp_path / name, tmp_path / "shared") for name in "ab"]
     printed = [run.communicate(timeout=300)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], printed
     for stage in STAGES:
@@ -92,7 +88,7 @@ def test_two_runs_at_once_train_each_stage_once(hopper_file, tmp_path):
     ],
     ids=["one node", "two nodes"],
 )
-def test_torchrun_trains_one_run_and_shares_its_stages(hopper_file, tmp_path, torchrun, nodes):
+def test_torchrun_trains_one_run_and_shares_its_stages(tiny_file, tmp_path, torchrun, nodes):
     """The second run finds Phase 1 and the discriminator, which its second process must not wait for or train."""
     shared = tmp_path / "shared"
     ddp = ["--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"]
@@ -103,7 +99,7 @@ def test_torchrun_trains_one_run_and_shares_its_stages(hopper_file, tmp_path, to
         processes = [
             start(
                 [sys.executable, "-m", "torch.distributed.run", *loopback, *node, "-m", "misodice"],
-                *(hopper_file, tmp_path / run, shared, *ddp, "--value.alpha", alpha),
+                *(tiny_file, tmp_path / run, shared, *ddp, "--value.alpha", alpha),
             )
             for node in torchrun
         ]

@@ -311,7 +311,7 @@ def test_curves_are_cut_to_the_epochs_that_all_seeds_have(make_run, tmp_path):
 
 
 def test_a_real_run(smax_file, tmp_path):
-    fit(tmp_path / "runs" / "seed_0", smax_file)
+    fit(tmp_path / "runs" / "seed_0", smax_file, config="smacv2_zerg")
     summary = json.loads((tmp_path / "runs" / "seed_0" / "summary.json").read_text())
     assert summary["env"]["version"]
     assert summary["data"]["path"] == str(smax_file)

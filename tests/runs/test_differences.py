@@ -20,6 +20,7 @@ def changed(**blocks) -> list[str]:
 
 def test_equal_runs():
     assert changed() == []
+    assert changed(data=RUN["data"] | {"minibatches": 16}) == []  # how fast
     assert changed(run_dir="b", data={"path": "y.h5", "k": 5.0}, trainer={"max_epochs": None, "logger": True}) == []
 
 
