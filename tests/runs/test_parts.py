@@ -68,6 +68,7 @@ OTHERS = {
     "partition": "3x1",
     "layout": None,
     "agent_obsk": 1,
+    "minibatches": 4,
     "template": str(ROOT / "misodice" / "labelling" / "llm" / "prompts" / "pair.jinja"),
     "parameters": {"seed": 1},
     "price": (1.0, 2.0),
