@@ -37,7 +37,7 @@ class RatioWeights(Stage):
         return Successors(inputs.table, inputs.columns["log_ratio"], False, inputs.batch_size, inputs.seed)
 
     def predict_step(self, batch: ValueBatch, batch_idx: int) -> dict[str, Tensor]:
-        return {"weight": batch.log_ratio / self.temperature}
+        return {"weight": batch.log_ratio.flatten(0, 1) / self.temperature}
 
     def finish(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"weight": dice.normalise_weights(columns["weight"].double(), self.max_weight).float()}
