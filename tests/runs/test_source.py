@@ -32,7 +32,7 @@ def package(files: dict[str, str], folder: Path) -> Iterator[str]:
         path = folder / name / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.replace("PACKAGE", name))
-    # An edit within the same second that leaves the length as it is would not be seen: Python would run its compiled file.
+    # An edit within one second that keeps the length would not be seen: Python would run its compiled file.
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
