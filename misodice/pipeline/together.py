@@ -18,25 +18,6 @@ from misodice.pipeline.trainer_checks import as_list
 from misodice.pipeline.trainers import TrainerOptions
 
 ON_A_GPU = 16
-OF_STAGES = (
-    "training_step",
-    "configure_optimizers",
-    "optimizer_step",
-    "optimizer_zero_grad",
-    "lr_scheduler_step",
-    "configure_gradient_clipping",
-    "backward",
-    "on_train_batch_start",
-    "on_train_batch_end",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-    "on_before_batch_transfer",
-    "on_after_batch_transfer",
-    "transfer_batch_to_device",
-)
-"""Methods that Lightning calls for each batch or step, and a replayed step does not."""
 OF_CALLBACKS = (
     "on_train_batch_start",
     "on_train_batch_end",
@@ -45,7 +26,21 @@ OF_CALLBACKS = (
     "on_after_backward",
     "on_before_optimizer_step",
 )
-"""The same for callbacks."""
+"""Hooks that Lightning calls for each batch or step, and a replayed step does not."""
+OF_STAGES = (
+    *OF_CALLBACKS,
+    "training_step",
+    "configure_optimizers",
+    "optimizer_step",
+    "optimizer_zero_grad",
+    "lr_scheduler_step",
+    "configure_gradient_clipping",
+    "backward",
+    "on_before_batch_transfer",
+    "on_after_batch_transfer",
+    "transfer_batch_to_device",
+)
+"""The same of a stage, and its methods that make a step."""
 
 
 def minibatches_of(stage: Stage, given: int | None, trainer: TrainerOptions, device: str) -> tuple[int, str | None]:
