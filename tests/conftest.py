@@ -1,6 +1,7 @@
 """Small real data, made once: SMAX episodes of the bundled behaviours."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,14 @@ def same_path() -> Iterator[None]:
     before = list(sys.path)
     yield
     sys.path[:] = before
+
+
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """Lightning ignores Ctrl-C for good once it was interrupted."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

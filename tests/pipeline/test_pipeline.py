@@ -1,7 +1,6 @@
 """Interrupted, broken and changed runs."""
 
 import json
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +47,6 @@ class FirstStep(WeightAveraging):
 
 def stage_rows(run_dir: Path, stage: str) -> list[dict[str, str]]:
     return [row for row in metrics(run_dir) if row["stage"] == stage]
-
-
-@pytest.fixture
-def sigint():
-    """Lightning ignores Ctrl-C for good once it was interrupted."""
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.mark.usefixtures("sigint")

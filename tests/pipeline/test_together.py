@@ -92,14 +92,6 @@ class Interrupted(Value):
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.fixture
-def sigint():
-    """Lightning ignores Ctrl-C for good once it was interrupted."""
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, handler)
-
-
 @pytest.mark.usefixtures("sigint")
 def test_an_interrupted_run_goes_on_with_any_number(tiny_file, tmp_path):
     def run(folder: str, together: int, once: str, **options) -> None:
